@@ -1,0 +1,1 @@
+"""A scheduler for AI jobs that lives inside your Python process."""

@@ -1,0 +1,202 @@
+"""``decide``: the one place that says what an attempt's end means for its job.
+
+Pure: looks at types and attributes (also inside an ``ExceptionGroup``), never at message text,
+and takes the time and the dice from outside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from random import Random
+from typing import Any
+
+from scheduler.errors import (
+    AIProviderError,
+    InvalidOutputError,
+    OverloadedError,
+    ProviderRefusedError,
+    QuotaExhaustedError,
+    RateLimitError,
+)
+from scheduler.job import Job, Status, Transition
+from scheduler.outcome import (
+    BadPayload,
+    BadResult,
+    Cancelled,
+    Interrupted,
+    Lost,
+    Outcome,
+    Raised,
+    Returned,
+    TimedOut,
+    Unroutable,
+    WaitedTooLong,
+)
+from scheduler.pauses import PauseRequest, clamp_retry_after, pool_scope
+from scheduler.policy import OVERLOAD_PAUSE_S, PAUSE_CAP_S, QUOTA_PAUSE_CAP_S, QUOTA_PAUSE_S, Policy, backoff_s
+from scheduler.pools.answers import error_from_exception
+from scheduler.values import printable
+
+#: In a group of errors the one that says most about what to do next speaks for all.
+_LOUDEST_FIRST: tuple[type[BaseException], ...] = (
+    QuotaExhaustedError,
+    OverloadedError,
+    RateLimitError,
+    ProviderRefusedError,
+    InvalidOutputError,
+    AIProviderError,
+)
+
+
+def decide(job: Job, outcome: Outcome, policy: Policy, now: float, rng: Random) -> Transition:
+    """The transition that ``outcome`` asks for. ``job`` is the record as claimed (attempt counted)."""
+    return _DECISIONS[type(outcome)](job, outcome, policy, now, rng)
+
+
+def _returned(job: Job, outcome: Returned, policy: Policy, now: float, rng: Random) -> Transition:
+    return Transition(Status.COMPLETED, result_json=outcome.result_json)
+
+
+def _raised(job: Job, outcome: Raised, policy: Policy, now: float, rng: Random) -> Transition:
+    error = loudest(outcome.error, now)
+    text = describe(error)
+    if isinstance(error, RateLimitError):
+        return _later(job, error, text, policy, now)
+    if isinstance(error, ProviderRefusedError):
+        return Transition(Status.FAILED_AI, error.reason, text)
+    if isinstance(error, AIProviderError):
+        floor_s = clamp_retry_after(error.retry_after_s)
+        return _again(job, Status.FAILED_AI, error.reason, text, policy, now, rng, floor_s)
+    return _again(job, Status.FAILED_JOB_LOGIC, "handler_error", text, policy, now, rng)
+
+
+def _timed_out(job: Job, outcome: TimedOut, policy: Policy, now: float, rng: Random) -> Transition:
+    text = f"ran longer than its time limit of {outcome.limit_s:g} s"
+    if outcome.ignored_cancellation:
+        text += " and ignored its cancellation"
+    return _again(job, Status.FAILED_TIMEOUT, "timeout", text, policy, now, rng)
+
+
+def _cancelled(job: Job, outcome: Cancelled, policy: Policy, now: float, rng: Random) -> Transition:
+    return Transition(Status.CANCELLED, "cancelled")
+
+
+def _interrupted(job: Job, outcome: Interrupted, policy: Policy, now: float, rng: Random) -> Transition:
+    return Transition(Status.PENDING, "interrupted", refund=True, waiting_since=job.waiting_since)
+
+
+def _lost(job: Job, outcome: Lost, policy: Policy, now: float, rng: Random) -> Transition:
+    crashes = job.crashes + 1
+    text = f"worker {outcome.worker} was lost while it ran this job ({crashes} of {policy.max_crashes} times)"
+    if crashes >= policy.max_crashes:
+        return Transition(Status.FAILED_JOB_LOGIC, "worker_lost", text, refund=True, crashed=True)
+    return Transition(Status.PENDING, "worker_lost", text, refund=True, crashed=True, waiting_since=job.waiting_since)
+
+
+def _unroutable(job: Job, outcome: Unroutable, policy: Policy, now: float, rng: Random) -> Transition:
+    route = f"({job.task_type!r}, {job.target_type!r})"
+    text = f"no handler is registered for {route}: load its module under [handlers] modules, then retry this job"
+    return Transition(Status.FAILED_JOB_LOGIC, "no_handler", text)
+
+
+def _bad_payload(job: Job, outcome: BadPayload, policy: Policy, now: float, rng: Random) -> Transition:
+    return Transition(Status.FAILED_PAYLOAD_PARSING, outcome.reason, printable(outcome.error))
+
+
+def _bad_result(job: Job, outcome: BadResult, policy: Policy, now: float, rng: Random) -> Transition:
+    # Not tried again: the same code would pay the provider for the same unusable result.
+    return Transition(Status.FAILED_JOB_LOGIC, "bad_result", printable(outcome.error))
+
+
+def _waited_too_long(job: Job, outcome: WaitedTooLong, policy: Policy, now: float, rng: Random) -> Transition:
+    waited_s = now - (job.waiting_since if job.waiting_since is not None else now)
+    text = f"the provider kept saying 'later' for {waited_s:.0f} s; last: {job.error or job.reason or 'unknown'}"
+    return Transition(Status.FAILED_AI, "gave_up_waiting", printable(text), refund=True)
+
+
+_DECISIONS: dict[type, Callable[[Job, Any, Policy, float, Random], Transition]] = {
+    Returned: _returned,
+    Raised: _raised,
+    TimedOut: _timed_out,
+    Cancelled: _cancelled,
+    Interrupted: _interrupted,
+    Lost: _lost,
+    Unroutable: _unroutable,
+    BadPayload: _bad_payload,
+    BadResult: _bad_result,
+    WaitedTooLong: _waited_too_long,
+}
+
+
+def _later(job: Job, error: RateLimitError, text: str, policy: Policy, now: float) -> Transition:
+    """The provider said "later": attempt given back, scope closed, unless it waited too long already."""
+    waiting_since = job.waiting_since if job.waiting_since is not None else now
+    if policy.give_up_after_s is not None and now - waiting_since >= policy.give_up_after_s:
+        given_up = f"the provider kept saying 'later' for {now - waiting_since:.0f} s; last: {text}"
+        return Transition(Status.FAILED_AI, "gave_up_waiting", printable(given_up), refund=True)
+    base_s, cap_s = _pause_lengths(error, policy)
+    request = PauseRequest(
+        scope=pool_scope(policy.pool) if policy.pool else job.task_type,
+        reason=error.reason,
+        job_id=job.job_id,
+        retry_after_s=error.retry_after_s,
+        base_s=base_s,
+        cap_s=cap_s,
+        claimed_at=job.started_at if job.started_at is not None else now,
+    )
+    return Transition(Status.RATE_LIMITED, error.reason, text, refund=True, waiting_since=waiting_since, pause=request)
+
+
+def _pause_lengths(error: RateLimitError, policy: Policy) -> tuple[float, float]:
+    if isinstance(error, QuotaExhaustedError):
+        return QUOTA_PAUSE_S, QUOTA_PAUSE_CAP_S
+    if isinstance(error, OverloadedError):
+        return min(OVERLOAD_PAUSE_S, policy.rate_limit_pause_s), PAUSE_CAP_S
+    return policy.rate_limit_pause_s, max(PAUSE_CAP_S, policy.rate_limit_pause_s)
+
+
+def _again(
+    job: Job,
+    final: Status,
+    reason: str,
+    text: str,
+    policy: Policy,
+    now: float,
+    rng: Random,
+    floor_s: float | None = None,
+) -> Transition:
+    """Another counted attempt after backoff, or ``final`` when they are used up."""
+    allowed = job.max_attempts if job.max_attempts is not None else policy.max_attempts
+    if job.attempts >= allowed:
+        return Transition(final, reason, text)
+    return Transition(Status.RETRY_AI, reason, text, run_after=now + backoff_s(policy, job.attempts, rng, floor_s))
+
+
+def loudest(error: BaseException, now: float) -> BaseException:
+    """The error that speaks for ``error``: itself, or the most telling one inside a group.
+
+    Errors of provider clients (anything with a ``status_code``) are translated first.
+    """
+    leaves = [error_from_exception(leaf, now) or leaf for leaf in _leaves(error)]
+    for kind in _LOUDEST_FIRST:
+        for leaf in leaves:
+            if isinstance(leaf, kind):
+                return leaf
+    return leaves[0]
+
+
+def describe(error: BaseException) -> str:
+    """``error`` as one stored line: its type and message."""
+    try:
+        message = str(error)
+    except Exception:  # a broken __str__ must not hide the failure
+        message = "<unprintable>"
+    return printable(f"{type(error).__name__}: {message}" if message else type(error).__name__)
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    if isinstance(error, BaseExceptionGroup) and error.exceptions:
+        for inner in error.exceptions:
+            yield from _leaves(inner)
+    else:
+        yield error

@@ -1,0 +1,220 @@
+"""The words everything else is made of: jobs, their statuses and legal moves, leases, transitions.
+
+Frozen records only: nothing here reads a clock, a file or a setting.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Any
+
+from scheduler.pauses import PauseRequest
+from scheduler.values import decode_json
+
+
+class Status(StrEnum):
+    """Where a job stands. Values are stable: scripts and stores depend on them."""
+
+    PENDING = "pending"
+    PROCESSING = "processing"
+    RATE_LIMITED = "rate_limited"
+    RETRY_AI = "retry_ai"
+    COMPLETED = "completed"
+    FAILED_AI = "failed_ai"
+    FAILED_PAYLOAD_PARSING = "failed_payload_parsing"
+    FAILED_JOB_LOGIC = "failed_job_logic"
+    FAILED_TIMEOUT = "failed_timeout"
+    CANCELLED = "cancelled"
+
+    @property
+    def is_waiting(self) -> bool:
+        return self in WAITING
+
+    @property
+    def is_terminal(self) -> bool:
+        return self in TERMINAL
+
+    @property
+    def is_failure(self) -> bool:
+        """A terminal failure: ``failed_*``, not ``cancelled``."""
+        return self in FAILED
+
+
+WAITING = frozenset({Status.PENDING, Status.RATE_LIMITED, Status.RETRY_AI})
+FAILED = frozenset({Status.FAILED_AI, Status.FAILED_PAYLOAD_PARSING, Status.FAILED_JOB_LOGIC, Status.FAILED_TIMEOUT})
+TERMINAL = FAILED | {Status.COMPLETED, Status.CANCELLED}
+UNFINISHED = WAITING | {Status.PROCESSING}
+
+_AFTER_AN_ATTEMPT = TERMINAL | {Status.RATE_LIMITED, Status.RETRY_AI, Status.PENDING}
+_ONLY_CLAIM_OR_CANCEL = frozenset({Status.PROCESSING, Status.CANCELLED})
+
+#: The legal moves. Every store obeys this table; ``docs/states.md`` is drawn from it.
+#: ``processing -> pending`` is a hand-back (shutdown, lost worker); a terminal failure or a
+#: cancelled job goes back to ``pending`` only by an operator's explicit retry.
+LEGAL: Mapping[Status, frozenset[Status]] = MappingProxyType(
+    {
+        Status.PENDING: _ONLY_CLAIM_OR_CANCEL,
+        Status.RATE_LIMITED: _ONLY_CLAIM_OR_CANCEL,
+        Status.RETRY_AI: _ONLY_CLAIM_OR_CANCEL,
+        Status.PROCESSING: _AFTER_AN_ATTEMPT,
+        Status.COMPLETED: frozenset(),
+        Status.FAILED_AI: frozenset({Status.PENDING}),
+        Status.FAILED_PAYLOAD_PARSING: frozenset({Status.PENDING}),
+        Status.FAILED_JOB_LOGIC: frozenset({Status.PENDING}),
+        Status.FAILED_TIMEOUT: frozenset({Status.PENDING}),
+        Status.CANCELLED: frozenset({Status.PENDING}),
+    }
+)
+
+#: What an operator may retry: everything that may go back to ``pending`` by hand.
+RETRYABLE = FAILED | {Status.CANCELLED}
+
+
+@dataclass(frozen=True, slots=True)
+class NewJob:
+    """One job to enqueue.
+
+    ``run_after`` is an aware ``datetime``, seconds since the epoch, or a ``timedelta`` from now.
+    ``priority``: higher goes first within a lane. ``unique_key``: while an unfinished job has it,
+    enqueueing again returns that job. ``owner`` filters who may see and touch the job.
+    ``max_attempts`` and ``timeout_s`` override the handler's and the configuration's.
+    ``force`` runs the job although nothing that its result depends on has changed.
+    """
+
+    task_type: str
+    target_type: str = ""
+    target_id: str = ""
+    payload: Any = None
+    priority: int = 0
+    run_after: datetime | timedelta | float | None = None
+    unique_key: str | None = None
+    owner: str | None = None
+    max_attempts: int | None = None
+    timeout_s: float | None = None
+    force: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A ``NewJob`` that passed the door: checked, encoded, ready for a store."""
+
+    job_id: str
+    task_type: str
+    target_type: str
+    target_id: str
+    payload_json: str | None
+    priority: int
+    run_after: float
+    unique_key: str | None
+    owner: str | None
+    max_attempts: int | None
+    timeout_s: float | None
+    fingerprint: str | None
+    force: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """The acknowledgement of an enqueue: the job is durable when you hold it.
+
+    ``created`` is False when an unfinished job already had the ``unique_key``, or when the target
+    is ``unchanged`` (freshness): ``job_id`` then names the job that stands for it.
+    """
+
+    job_id: str
+    created: bool = True
+    unchanged: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a running job says it is."""
+
+    percent: float
+    message: str = ""
+    current: float | None = None
+    total: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A job as a store holds it. Times are seconds since the epoch."""
+
+    seq: int
+    job_id: str
+    task_type: str
+    target_type: str
+    target_id: str
+    payload_json: str | None
+    status: Status
+    reason: str | None
+    error: str | None
+    priority: int
+    run_after: float
+    attempts: int
+    crashes: int
+    max_attempts: int | None
+    timeout_s: float | None
+    token: int
+    worker: str | None
+    unique_key: str | None
+    owner: str | None
+    fingerprint: str | None
+    created_at: float
+    started_at: float | None
+    finished_at: float | None
+    waiting_since: float | None
+    result_json: str | None
+    progress_json: str | None
+    state_json: str | None
+
+    @property
+    def payload(self) -> Any:
+        """The decoded payload; None when there is none. Raises ``ValueError`` if it is not JSON."""
+        return None if self.payload_json is None else decode_json(self.payload_json)
+
+    @property
+    def result(self) -> Any:
+        """What the handler returned, decoded; None before that."""
+        return None if self.result_json is None else decode_json(self.result_json)
+
+    @property
+    def state(self) -> Any:
+        """The last checkpoint, decoded; None without one."""
+        return None if self.state_json is None else decode_json(self.state_json)
+
+    @property
+    def progress(self) -> Progress | None:
+        return None if self.progress_json is None else Progress(**decode_json(self.progress_json))
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The exclusive right to one attempt: valid while the job is ``processing`` under ``token``.
+
+    ``probing`` names the pause scopes that this attempt is the probe of.
+    """
+
+    seq: int
+    job_id: str
+    token: int
+    probing: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """What an attempt's end changes, as decided; a store applies it in one guarded write."""
+
+    status: Status
+    reason: str | None = None
+    error: str | None = None
+    result_json: str | None = None
+    run_after: float | None = None
+    refund: bool = False
+    crashed: bool = False
+    waiting_since: float | None = None
+    pause: PauseRequest | None = None

@@ -1,0 +1,1 @@
+"""What providers say, as arithmetic: reading their answers and headers. Pure, no I/O."""

@@ -1,0 +1,244 @@
+"""The ``Store`` port: about a dozen verbs that keep jobs, pauses and workers.
+
+Rules for every store (``tests/stores/contract.py`` checks them all):
+
+* Every verb that needs the time takes ``now``; no store reads a clock.
+* A verb takes effect whole or not at all, also when its caller is cancelled.
+* ``enqueue``, ``cancel``, ``retry``, ``pause`` and ``resume`` are durable (synced to disk) when they
+  return; claims and outcomes may ride on the next such commit: losing them repeats work, never loses it.
+* Legal moves are ``job.LEGAL``; the end of an attempt is guarded by status and token.
+* An ``owner`` filters inside the query: a foreign job looks exactly like a missing one.
+
+Does not belong here: what an error means (``decide.py``), or who may run what (``dispatcher.py``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from scheduler.job import Draft, Job, Lease, Receipt, Status, Transition
+from scheduler.pauses import PauseWindow
+
+
+@dataclass(frozen=True, slots=True)
+class Want:
+    """A wish for at most ``limit`` jobs of one lane.
+
+    ``scopes`` are the pause scopes that gate it (its task type and its pool). ``target_types``, when
+    given, leaves jobs of other target types alone.
+    """
+
+    task_type: str
+    limit: int
+    scopes: tuple[str, ...]
+    target_types: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A job now ``processing``, with the lease for this attempt."""
+
+    job: Job
+    lease: Lease
+
+
+@dataclass(frozen=True, slots=True)
+class Claims:
+    """What a ``claim`` got. ``short`` are the task types that had fewer jobs than wanted, for whatever reason."""
+
+    claims: list[Claim]
+    short: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Lanes:
+    """What could be claimed: task types with due jobs, and when the next scheduled job falls due."""
+
+    ready: frozenset[str]
+    next_due: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """One guarded write: ``transition``, if ``lease`` still holds."""
+
+    lease: Lease
+    transition: Transition
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What a settlement did: whether it applied, the pause it left, the scopes that its probe reopened."""
+
+    applied: bool
+    window: PauseWindow | None = None
+    resumed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class JobQuery:
+    """Which jobs: every given field must match; an empty query matches all.
+
+    ``newest_first`` with ``before_seq`` pages backwards; without it ``after_seq`` pages forwards.
+    """
+
+    job_ids: tuple[str, ...] | None = None
+    statuses: frozenset[Status] | None = None
+    reasons: frozenset[str] | None = None
+    task_types: frozenset[str] | None = None
+    target_type: str | None = None
+    target_id: str | None = None
+    owner: str | None = None
+    worker: str | None = None
+    created_after: float | None = None
+    created_before: float | None = None
+    waiting_before: float | None = None
+    before_seq: int | None = None
+    after_seq: int | None = None
+    newest_first: bool = True
+    limit: int = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """How many jobs share a task type, status and reason."""
+
+    task_type: str
+    status: Status
+    reason: str | None
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """One process that runs jobs: a fresh identity at each start, and what shows that it died.
+
+    ``beats`` grows with each renewal: an observer judges by its own monotonic clock whether it still does.
+    ``address`` is where wake-up hints go (store-specific text).
+    """
+
+    worker_id: str
+    host: str
+    boot: str
+    pid: int
+    pid_started: float
+    started_at: float
+    lease_s: float
+    address: str | None = None
+    beats: int = 0
+    beat_at: float = 0.0
+
+
+class Pulse(Protocol):
+    """Renews one worker's lease from a thread of its own, on a connection of its own."""
+
+    def beat(self, now: float) -> bool:
+        """Renew; False when the worker's row is gone (it was declared lost)."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class Store(Protocol):
+    """Where jobs live. Raises ``StoreError``s; see the module docstring for the rules."""
+
+    @property
+    def url(self) -> str: ...
+
+    async def open(self) -> None:
+        """Connect and bring the schema up to date. Raises ``StoreTooNewError``, ``StoreDamagedError``."""
+
+    async def close(self) -> None:
+        """Finish what was accepted, then disconnect."""
+
+    # -- jobs in
+    async def enqueue(self, drafts: Sequence[Draft], now: float) -> list[Receipt]:
+        """Store all drafts in one transaction; one receipt each, in order."""
+        ...
+
+    # -- attempts
+    async def lanes(self, now: float) -> Lanes:
+        """Which lanes have due jobs; cheap whatever else the store holds."""
+        ...
+
+    async def claim(self, wants: Sequence[Want], worker: str, now: float) -> Claims:
+        """Move due jobs of open lanes to ``processing``: priority first, then first come first served.
+
+        Counts the attempt, raises the token. A scope whose pause has just ended yields one job, its probe.
+        """
+        ...
+
+    async def settle(self, settlements: Sequence[Settlement], now: float) -> list[Settled]:
+        """End attempts: each applies only if its job is still ``processing`` under the lease's token."""
+        ...
+
+    async def note(self, lease: Lease, now: float, *, progress_json: str | None = None, state_json: str | None = None) -> bool:
+        """Store progress and/or a checkpoint of a running attempt; False if the lease no longer holds.
+
+        A checkpoint is durable when this returns.
+        """
+        ...
+
+    async def lapsed(self, leases: Sequence[Lease]) -> list[Lease]:
+        """Those of ``leases`` that no longer hold: cancelled, or taken over."""
+        ...
+
+    # -- people
+    async def find(self, query: JobQuery) -> list[Job]: ...
+
+    async def count(self, query: JobQuery) -> list[Tally]:
+        """Counts by task type, status and reason; ``limit`` and paging are ignored."""
+        ...
+
+    async def cancel(self, query: JobQuery, now: float) -> list[Job]:
+        """Cancel what is waiting or running; returns the jobs as they were before."""
+        ...
+
+    async def retry(self, query: JobQuery, now: float) -> list[Job]:
+        """Send failed and cancelled jobs back to ``pending`` with fresh attempts; returns them as they were.
+
+        A job whose unique key an unfinished job has by now is left alone.
+        """
+        ...
+
+    async def give_up(self, query: JobQuery, transition_of: Callable[[Job], Transition], now: float) -> list[tuple[Job, Transition]]:
+        """End ``rate_limited`` jobs that waited too long: claim and guarded end in one write."""
+        ...
+
+    async def prune(self, statuses: frozenset[Status], before: float, limit: int) -> int:
+        """Delete at most ``limit`` jobs that ended before ``before``; returns how many."""
+        ...
+
+    # -- pauses
+    async def pauses(self) -> list[PauseWindow]: ...
+
+    async def pause(self, scope: str, until: float, now: float) -> PauseWindow:
+        """Close a scope by hand; extends, never shortens."""
+        ...
+
+    async def resume(self, scope: str, now: float) -> PauseWindow | None:
+        """Open a scope by hand; returns the window that was removed."""
+        ...
+
+    # -- workers
+    async def workers(self) -> list[Worker]: ...
+
+    async def register(self, worker: Worker) -> Pulse:
+        """Add a worker's row; the pulse renews it."""
+        ...
+
+    async def dismiss(self, worker_id: str) -> None:
+        """Remove a worker's row (it stopped, or its jobs were taken back)."""
+
+    async def listen(self, on_hint: Callable[[], None]) -> str | None:
+        """Call ``on_hint`` soon after another process changed something; returns the address for ``Worker``."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class StoreHealth:
+    """What ``doctor`` reports of a store: findings as (ok, sentence) pairs."""
+
+    findings: list[tuple[bool, str]] = field(default_factory=list)
