@@ -1,0 +1,171 @@
+"""The jobs of the memory store, with the indexes that keep each question cheap.
+
+Claims look only at due jobs of the lanes they ask for, and counts are kept rather than counted,
+however much else is stored. Does not belong here: what a verb changes (``store.py``).
+"""
+
+from __future__ import annotations
+
+import operator
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from scheduler.job import LEGAL, UNFINISHED, Job, Status
+from scheduler.stores.base import JobQuery, Lanes, Want
+from scheduler.stores.memory.lane import Lane
+
+#: A job's target, and with the fingerprint of what its result depends on.
+Target = tuple[str, str, str]
+Print = tuple[str, str, str, str]
+_Kind = tuple[str, Status, str | None]
+
+
+def target_of(job: Job) -> Target:
+    return (job.task_type, job.target_type, job.target_id)
+
+
+class Records:
+    """The jobs, and the indexes that make each question cheap; ``put`` alone changes them."""
+
+    def __init__(self) -> None:
+        self.by_seq: dict[int, Job] = {}
+        self.seq_of: dict[str, int] = {}
+        self._last_seq = 0
+        self._lanes: dict[str, dict[str, Lane]] = {}
+        self._by_status: dict[Status, set[int]] = {status: set() for status in Status}
+        self._by_key: dict[str, int] = {}
+        self._making: dict[Print, set[int]] = {}
+        self._tallies: Counter[_Kind] = Counter()
+
+    def next_seq(self) -> int:
+        self._last_seq += 1
+        return self._last_seq
+
+    def put(self, job: Job) -> None:
+        """Add or replace a record. Moves that ``LEGAL`` does not have are a fault of this store."""
+        before = self.by_seq.get(job.seq)
+        if before is not None:
+            assert job.status is before.status or job.status in LEGAL[before.status], f"{before.status} -> {job.status}"
+            self._unlink(before)
+        self.by_seq[job.seq] = job
+        self.seq_of[job.job_id] = job.seq
+        self._link(job)
+
+    def remove(self, job: Job) -> None:
+        self._unlink(job)
+        del self.by_seq[job.seq], self.seq_of[job.job_id]
+
+    def _link(self, job: Job) -> None:
+        self._by_status[job.status].add(job.seq)
+        self._tallies[job.task_type, job.status, job.reason] += 1
+        if job.status.is_waiting:
+            self._lanes.setdefault(job.task_type, {}).setdefault(job.target_type, Lane()).add(job)
+        if job.status in UNFINISHED:
+            if job.unique_key is not None:
+                self._by_key[job.unique_key] = job.seq
+            if job.fingerprint is not None:
+                self._making.setdefault((*target_of(job), job.fingerprint), set()).add(job.seq)
+
+    def _unlink(self, job: Job) -> None:
+        self._by_status[job.status].remove(job.seq)
+        self._tallies[job.task_type, job.status, job.reason] -= 1
+        if job.status.is_waiting:
+            self._leave_lane(job)
+        if job.status in UNFINISHED:
+            if job.unique_key is not None:
+                del self._by_key[job.unique_key]
+            if job.fingerprint is not None:
+                _drop(self._making, (*target_of(job), job.fingerprint), job.seq)
+
+    def _leave_lane(self, job: Job) -> None:
+        targets = self._lanes[job.task_type]
+        targets[job.target_type].discard(job)
+        if not targets[job.target_type].waiting:
+            del targets[job.target_type]
+        if not targets:
+            del self._lanes[job.task_type]
+
+    def holder(self, unique_key: str | None) -> Job | None:
+        """The unfinished job that has the key."""
+        return None if unique_key is None or unique_key not in self._by_key else self.by_seq[self._by_key[unique_key]]
+
+    def making(self, result: Print) -> Job | None:
+        """The first unfinished job that will make this very result."""
+        seqs = self._making.get(result)
+        return None if seqs is None else self.by_seq[min(seqs)]
+
+    def due(self, now: float) -> Lanes:
+        ready, later = set(), []
+        for task_type, targets in self._lanes.items():
+            for lane in targets.values():
+                if lane.first(now) is not None:
+                    ready.add(task_type)
+                later.append(lane.next_due())
+        return Lanes(frozenset(ready), min((due for due in later if due is not None), default=None))
+
+    def first_due(self, want: Want, now: float) -> Job | None:
+        """The due job that goes first among those wanted."""
+        targets = self._lanes.get(want.task_type, {})
+        wanted = targets.keys() if want.target_types is None else set(want.target_types) & targets.keys()
+        firsts = [first for name in wanted if (first := targets[name].first(now)) is not None]
+        return self.by_seq[min(firsts)[1]] if firsts else None
+
+    def matching(self, query: JobQuery) -> Iterator[Job]:
+        """Lazily, in the query's order, paging included; ``limit`` is the caller's."""
+        given = [(getattr(query, name), field, holds) for name, field, holds in _CONDITIONS if getattr(query, name) is not None]
+        for seq in self._candidates(query):
+            job = self.by_seq.get(seq)
+            if job is not None and all(holds(getattr(job, field), wanted) for wanted, field, holds in given):
+                yield job
+
+    def _candidates(self, query: JobQuery) -> Iterable[int]:
+        """Few rows are looked up and sorted; many are walked in order, so that a page ends early."""
+        first = 1 if query.after_seq is None else query.after_seq + 1
+        last = self._last_seq if query.before_seq is None else min(self._last_seq, query.before_seq - 1)
+        seqs: Sequence[int] = range(max(1, first), last + 1)
+        if query.job_ids is not None:
+            named = {self.seq_of[job_id] for job_id in query.job_ids if job_id in self.seq_of}
+            seqs = sorted(seq for seq in named if seq in seqs)
+        elif query.statuses is not None and 4 * sum(len(self._by_status[status]) for status in query.statuses) < len(seqs):
+            seqs = sorted(seq for status in query.statuses for seq in self._by_status[status] if seq in seqs)
+        return reversed(seqs) if query.newest_first else seqs
+
+    def tally(self, query: JobQuery) -> Mapping[_Kind, int]:
+        """Counts by task type, status and reason; read from those kept where the query asks for nothing else."""
+        query = replace(query, before_seq=None, after_seq=None)
+        by_kind = JobQuery(statuses=query.statuses, reasons=query.reasons, task_types=query.task_types)
+        if query != replace(by_kind, limit=query.limit, newest_first=query.newest_first):
+            return Counter((job.task_type, job.status, job.reason) for job in self.matching(query))
+        asked = (query.task_types, query.statuses, query.reasons)
+        return {kind: count for kind, count in self._tallies.items() if count and all(map(_is_among, kind, asked))}
+
+
+def _is_among(value: object, wanted: Collection[object] | None) -> bool:
+    return wanted is None or value in wanted
+
+
+def _at_most(value: float | None, wanted: float) -> bool:
+    return value is not None and value <= wanted
+
+
+#: Field of the query, field of the job, and what must hold between the job's and the query's value.
+_CONDITIONS: tuple[tuple[str, str, Callable[[Any, Any], bool]], ...] = (
+    ("statuses", "status", lambda value, wanted: value in wanted),
+    ("reasons", "reason", lambda value, wanted: value in wanted),
+    ("task_types", "task_type", lambda value, wanted: value in wanted),
+    ("target_type", "target_type", operator.eq),
+    ("target_id", "target_id", operator.eq),
+    ("owner", "owner", operator.eq),
+    ("worker", "worker", operator.eq),
+    ("created_after", "created_at", operator.ge),
+    ("created_before", "created_at", operator.lt),
+    ("waiting_before", "waiting_since", _at_most),
+)
+
+
+def _drop(index: dict[Print, set[int]], key: Print, seq: int) -> None:
+    index[key].remove(seq)
+    if not index[key]:
+        del index[key]

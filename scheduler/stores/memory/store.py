@@ -1,0 +1,272 @@
+"""The verbs of the memory store. Each yields once, then changes everything without a pause.
+
+So a cancelled caller changed nothing. Does not belong here: how jobs are found (``records.py``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import fields, replace
+from heapq import nsmallest
+from itertools import islice
+
+from anyio.lowlevel import checkpoint
+
+from scheduler.errors import StoreError
+from scheduler.job import LEGAL, RETRYABLE, TERMINAL, UNFINISHED, Draft, Job, Lease, Receipt, Status, Transition
+from scheduler.pauses import Gate, PauseWindow, extended, paused_by_hand
+from scheduler.stores.base import Claim, Claims, JobQuery, Lanes, Pulse, Settled, Settlement, Tally, Want, Worker
+from scheduler.stores.memory.records import Records, Target, target_of
+from scheduler.stores.memory.workers import MemoryPulse, WorkerRows
+
+
+class MemoryStore:
+    """``memory:``; implements the ``Store`` port. Not shared between processes."""
+
+    url = "memory:"
+
+    def __init__(self) -> None:
+        self._jobs = Records()
+        self._windows: dict[str, PauseWindow] = {}
+        self._fresh: dict[Target, tuple[str, str]] = {}
+        self._workers = WorkerRows()
+
+    async def open(self) -> None:
+        await checkpoint()
+
+    async def close(self) -> None:
+        await checkpoint()
+
+    # -- jobs in
+
+    async def enqueue(self, drafts: Sequence[Draft], now: float) -> list[Receipt]:
+        await checkpoint()
+        new_ids = {draft.job_id for draft in drafts}
+        if len(new_ids) < len(drafts) or any(job_id in self._jobs.seq_of for job_id in new_ids):
+            raise StoreError("a job id was used before: give every draft a fresh one; nothing was stored")
+        return [self._standing_for(draft) or self._create(draft, now) for draft in drafts]
+
+    def _standing_for(self, draft: Draft) -> Receipt | None:
+        """The receipt of the job that makes ``draft`` superfluous, if there is one."""
+        same_key = self._jobs.holder(draft.unique_key)
+        if same_key is not None:
+            return Receipt(same_key.job_id, created=False)
+        if draft.fingerprint is None:
+            return None
+        target = (draft.task_type, draft.target_type, draft.target_id)
+        under_way = self._jobs.making((*target, draft.fingerprint))
+        if under_way is not None:
+            return Receipt(under_way.job_id, created=False)
+        made, job_id = self._fresh.get(target, ("", ""))
+        return Receipt(job_id, created=False, unchanged=True) if made == draft.fingerprint and not draft.force else None
+
+    def _create(self, draft: Draft, now: float) -> Receipt:
+        self._jobs.put(_new_job(self._jobs.next_seq(), draft, now))
+        return Receipt(draft.job_id)
+
+    # -- attempts
+
+    async def lanes(self, now: float) -> Lanes:
+        await checkpoint()
+        return self._jobs.due(now)
+
+    async def claim(self, wants: Sequence[Want], worker: str, now: float) -> Claims:
+        await checkpoint()
+        claims: list[Claim] = []
+        short: set[str] = set()
+        for want in wants:
+            got = self._claim_lane(want, worker, now)
+            claims += got
+            if len(got) < want.limit:
+                short.add(want.task_type)
+        return Claims(claims, frozenset(short))
+
+    def _claim_lane(self, want: Want, worker: str, now: float) -> list[Claim]:
+        gates = {scope: self._windows[scope].gate(now) for scope in want.scopes if scope in self._windows}
+        if Gate.CLOSED in gates.values() or Gate.PROBING in gates.values():
+            return []
+        probing = tuple(scope for scope, gate in gates.items() if gate is Gate.PROBE)
+        limit = min(want.limit, 1) if probing else want.limit
+        claims: list[Claim] = []
+        while len(claims) < limit and (job := self._jobs.first_due(want, now)) is not None:
+            claims.append(self._start(job, probing, worker, now))
+        return claims
+
+    def _start(self, waiting: Job, probing: tuple[str, ...], worker: str, now: float) -> Claim:
+        job = replace(
+            waiting,
+            status=Status.PROCESSING,
+            attempts=waiting.attempts + 1,
+            token=waiting.token + 1,
+            worker=worker,
+            started_at=now,
+        )
+        self._jobs.put(job)
+        for scope in probing:
+            self._windows[scope] = replace(self._windows[scope], probe=job.job_id)
+        return Claim(job, Lease(job.seq, job.job_id, job.token, probing))
+
+    async def settle(self, settlements: Sequence[Settlement], now: float) -> list[Settled]:
+        await checkpoint()
+        for one in settlements:
+            if one.transition.status not in LEGAL[Status.PROCESSING]:
+                raise StoreError(f"an attempt cannot end as {one.transition.status}; nothing was changed")
+        return [self._settle(one.lease, one.transition, now) for one in settlements]
+
+    def _settle(self, lease: Lease, end: Transition, now: float) -> Settled:
+        job = self._held(lease)
+        if job is None:
+            return Settled(applied=False)
+        ended = replace(_ended(job, end, now), attempts=max(0, job.attempts - end.refund), crashes=job.crashes + end.crashed)
+        self._jobs.put(ended)
+        if ended.status is Status.COMPLETED and ended.fingerprint is not None:
+            self._fresh[target_of(ended)] = (ended.fingerprint, ended.job_id)
+        resumed = self._end_probe(job, end.status is Status.COMPLETED, now)
+        window = None
+        if end.pause is not None:
+            window = extended(self._windows.get(end.pause.scope), end.pause, now)
+            self._windows[window.scope] = window
+        return Settled(applied=True, window=window, resumed=resumed)
+
+    def _held(self, lease: Lease) -> Job | None:
+        """The job, while the lease holds: the guard of every write that ends or notes an attempt."""
+        job = self._jobs.by_seq.get(lease.seq)
+        return job if job is not None and job.status is Status.PROCESSING and job.token == lease.token else None
+
+    def _end_probe(self, job: Job, succeeded: bool, now: float) -> tuple[str, ...]:
+        """Take the job's probe marks away; the scopes that its success reopens.
+
+        By the job's name, not by its lease: whoever takes a job back from a dead worker has no probing lease.
+        A window that was extended, or closed by hand, meanwhile stays: a pause is never shortened.
+        """
+        marked = [window for window in self._windows.values() if window.probe == job.job_id]
+        resumed = tuple(window.scope for window in marked if succeeded and window.gate(now) is Gate.PROBING)
+        for window in marked:
+            self._windows[window.scope] = replace(window, probe=None)
+        for scope in resumed:
+            del self._windows[scope]
+        return resumed
+
+    async def note(self, lease: Lease, now: float, *, progress_json: str | None = None, state_json: str | None = None) -> bool:
+        await checkpoint()
+        job = self._held(lease)
+        if job is None:
+            return False
+        self._jobs.put(
+            replace(
+                job,
+                progress_json=job.progress_json if progress_json is None else progress_json,
+                state_json=job.state_json if state_json is None else state_json,
+            )
+        )
+        return True
+
+    async def lapsed(self, leases: Sequence[Lease]) -> list[Lease]:
+        await checkpoint()
+        return [lease for lease in leases if self._held(lease) is None]
+
+    # -- people
+
+    async def find(self, query: JobQuery) -> list[Job]:
+        await checkpoint()
+        return list(islice(self._jobs.matching(query), max(0, query.limit)))
+
+    async def count(self, query: JobQuery) -> list[Tally]:
+        await checkpoint()
+        return [Tally(*key, count) for key, count in self._jobs.tally(query).items()]
+
+    async def cancel(self, query: JobQuery, now: float) -> list[Job]:
+        await checkpoint()
+        found = [job for job in self._jobs.matching(query) if job.status in UNFINISHED]
+        for job in found:
+            self._jobs.put(replace(job, status=Status.CANCELLED, reason="cancelled", worker=None, finished_at=now))
+            self._end_probe(job, False, now)
+        return found
+
+    async def retry(self, query: JobQuery, now: float) -> list[Job]:
+        await checkpoint()
+        candidates = [job for job in self._jobs.matching(replace(query, newest_first=False)) if job.status in RETRYABLE]
+        return [job for job in candidates if self._requeue(job, now)]
+
+    def _requeue(self, job: Job, now: float) -> bool:
+        if self._jobs.holder(job.unique_key) is not None:
+            return False
+        anew = replace(job, status=Status.PENDING, attempts=0, crashes=0, run_after=now, reason=None, error=None)
+        self._jobs.put(replace(anew, result_json=None, progress_json=None, waiting_since=None, started_at=None, finished_at=None))
+        return True
+
+    async def give_up(self, query: JobQuery, transition_of: Callable[[Job], Transition], now: float) -> list[tuple[Job, Transition]]:
+        await checkpoint()
+        put_off = (job for job in self._jobs.matching(query) if job.status is Status.RATE_LIMITED)
+        found = [(job, transition_of(job)) for job in islice(put_off, max(0, query.limit))]
+        for job, end in found:
+            self._jobs.put(replace(job, status=Status.PROCESSING, token=job.token + 1))
+            self._jobs.put(_ended(self._jobs.by_seq[job.seq], end, now))
+        return found
+
+    async def prune(self, statuses: frozenset[Status], before: float, limit: int) -> int:
+        await checkpoint()
+        ended = self._jobs.matching(JobQuery(statuses=statuses & TERMINAL))
+        old = [(job.finished_at, job.seq) for job in ended if job.finished_at is not None and job.finished_at < before]
+        doomed = [self._jobs.by_seq[seq] for _, seq in nsmallest(limit, old)]
+        for job in doomed:
+            self._jobs.remove(job)
+        return len(doomed)
+
+    # -- pauses
+
+    async def pauses(self) -> list[PauseWindow]:
+        await checkpoint()
+        return sorted(self._windows.values(), key=lambda window: window.scope)
+
+    async def pause(self, scope: str, until: float, now: float) -> PauseWindow:
+        await checkpoint()
+        window = paused_by_hand(self._windows.get(scope), scope, until, now)
+        self._windows[scope] = window
+        return window
+
+    async def resume(self, scope: str, now: float) -> PauseWindow | None:
+        await checkpoint()
+        return self._windows.pop(scope, None)
+
+    # -- workers
+
+    async def workers(self) -> list[Worker]:
+        await checkpoint()
+        return self._workers.all()
+
+    async def register(self, worker: Worker) -> Pulse:
+        await checkpoint()
+        self._workers.add(worker)
+        return MemoryPulse(self._workers, worker.worker_id)
+
+    async def dismiss(self, worker_id: str) -> None:
+        await checkpoint()
+        self._workers.remove(worker_id)
+
+    async def listen(self, on_hint: Callable[[], None]) -> str | None:
+        await checkpoint()
+        return None  # no other process can change this store
+
+
+def _new_job(seq: int, draft: Draft, now: float) -> Job:
+    asked = {field.name: getattr(draft, field.name) for field in fields(draft) if field.name != "force"}
+    unset = {field.name: None for field in fields(Job) if field.name not in asked}
+    return Job(**{**unset, **asked, "seq": seq, "status": Status.PENDING, "attempts": 0, "crashes": 0, "token": 0, "created_at": now})
+
+
+def _ended(job: Job, end: Transition, now: float) -> Job:
+    """The record after ``end``. A failure keeps its checkpoint for a retry; a success needs none."""
+    completed = end.status is Status.COMPLETED
+    return replace(
+        job,
+        status=end.status,
+        reason=end.reason,
+        error=None if completed else end.error,
+        result_json=end.result_json,
+        run_after=job.run_after if end.run_after is None else end.run_after,
+        waiting_since=end.waiting_since,
+        worker=None,
+        finished_at=now if end.status.is_terminal else None,
+        state_json=None if completed else job.state_json,
+    )
