@@ -293,14 +293,14 @@ Subscriber = Callable[[Any], None]
 
 def event_types() -> list[type[Event]]:
     """Every concrete event, by name."""
-    found: list[type[Event]] = []
+    found: dict[str, type[Event]] = {}
     todo: list[type[Event]] = [Event]
     while todo:
-        kind = todo.pop()
+        kind = todo.pop()  # the newest first: ``dataclass(slots=True)`` leaves the class it replaced among the subclasses
         todo.extend(kind.__subclasses__())
         if kind.__dict__.get("name"):
-            found.append(kind)
-    return sorted(set(found), key=lambda kind: kind.name)
+            found.setdefault(kind.name, kind)
+    return sorted(found.values(), key=lambda kind: kind.name)
 
 
 class Events:

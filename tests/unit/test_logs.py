@@ -394,6 +394,15 @@ def test_two_processes_rotate_one_file_once(tmp_path: Path) -> None:
     assert sorted(file.name for file in tmp_path.iterdir()) == ["log", "log.1", "log.2", "log.3"]
 
 
+def test_a_rotation_that_another_process_just_did_is_not_done_again(tmp_path: Path) -> None:
+    one, other = (FileTarget(tmp_path / "log", max_bytes=10, keep=9) for _ in range(2))
+    one.write([b"%09d\n" % 1, b"%09d\n" % 2])
+    other._rotate()  # it decided to before it saw what the first one did
+    one.close()
+    other.close()
+    assert {file.name: file.read_text() for file in tmp_path.iterdir()} == {"log.1": "000000001\n", "log": "000000002\n"}
+
+
 def test_a_file_that_was_moved_or_deleted_comes_back(tmp_path: Path) -> None:
     path = tmp_path / "log"
     target = FileTarget(path, 0, 0)
