@@ -1,1 +1,64 @@
-"""A scheduler for AI jobs that lives inside your Python process."""
+"""A scheduler for AI jobs that lives inside your Python process: the public names."""
+
+from scheduler.context import JobContext
+from scheduler.errors import (
+    AIProviderError,
+    AuthError,
+    ConfigError,
+    ContentFilteredError,
+    ContextTooLongError,
+    DuplicateRouteError,
+    InvalidJobError,
+    InvalidOutputError,
+    InvalidRequestError,
+    NotFoundError,
+    OverloadedError,
+    ProviderRefusedError,
+    QuotaExhaustedError,
+    RateLimitError,
+    SchedulerError,
+    StoreBusyError,
+    StoreDamagedError,
+    StoreError,
+    StoreFullError,
+    StoreTooNewError,
+)
+from scheduler.job import Job, NewJob, Progress, Receipt, Status
+from scheduler.pauses import PauseWindow
+from scheduler.registry import Registry, Resources
+from scheduler.runtime import Scheduler
+from scheduler.settings import Settings
+
+__all__ = [
+    "AIProviderError",
+    "AuthError",
+    "ConfigError",
+    "ContentFilteredError",
+    "ContextTooLongError",
+    "DuplicateRouteError",
+    "InvalidJobError",
+    "InvalidOutputError",
+    "InvalidRequestError",
+    "Job",
+    "JobContext",
+    "NewJob",
+    "NotFoundError",
+    "OverloadedError",
+    "PauseWindow",
+    "Progress",
+    "ProviderRefusedError",
+    "QuotaExhaustedError",
+    "RateLimitError",
+    "Receipt",
+    "Registry",
+    "Resources",
+    "Scheduler",
+    "SchedulerError",
+    "Settings",
+    "Status",
+    "StoreBusyError",
+    "StoreDamagedError",
+    "StoreError",
+    "StoreFullError",
+    "StoreTooNewError",
+]

@@ -33,9 +33,14 @@ class _Section(BaseSettings):
 
     @classmethod
     def settings_customise_sources(
-        cls, settings_cls: type[BaseSettings], **sources: PydanticBaseSettingsSource
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return sources["init_settings"], sources["env_settings"]
+        return init_settings, env_settings
 
 
 class EngineSettings(_Section):
@@ -52,11 +57,17 @@ class EngineSettings(_Section):
     drain_grace_s: NonNegative = Field(30.0, description="Seconds that running jobs get to finish at shutdown; then they are handed back")
     max_attempts: AtLeastOne = Field(3, description="Counted attempts of a job, the first included, before it fails")
     timeout_s: Positive = Field(600.0, description="Time limit of one attempt in seconds; inf for none")
-    backoff_base_s: NonNegative = Field(2.0, description="Upper bound of the wait after the first failed attempt, in seconds; doubles each time")
+    backoff_base_s: NonNegative = Field(
+        2.0, description="Upper bound of the wait after the first failed attempt, in seconds; doubles each time"
+    )
     backoff_max_s: NonNegative = Field(300.0, description="Cap of that bound in seconds")
-    rate_limit_pause_s: NonNegative = Field(60.0, description="Pause in seconds when a provider says 'later' without saying when; doubles while it repeats")
+    rate_limit_pause_s: NonNegative = Field(
+        60.0, description="Pause in seconds when a provider says 'later' without saying when; doubles while it repeats"
+    )
     give_up_after_s: NonNegative = Field(86_400.0, description="A job that a provider put off for so many seconds fails; inf for never")
-    unknown_routes: Literal["fail", "leave"] = Field("fail", description="Jobs without a handler here: 'fail' them, or 'leave' them to another service")
+    unknown_routes: Literal["fail", "leave"] = Field(
+        "fail", description="Jobs without a handler here: 'fail' them, or 'leave' them to another service"
+    )
     blocked_loop_s: Positive = Field(5.0, description="Report a handler that keeps the event loop from turning for so many seconds")
 
 
@@ -94,7 +105,9 @@ class ProviderSettings(_Section):
 
     model_config = SettingsConfigDict(env_prefix="SCHEDULER_PROVIDER_")
 
-    kind: Literal["local", "openai", "anthropic"] = Field("local", description="Which provider enriches: local (embedded, no key), openai (or compatible), anthropic")
+    kind: Literal["local", "openai", "anthropic"] = Field(
+        "local", description="Which provider enriches: local (embedded, no key), openai (or compatible), anthropic"
+    )
     model: str = Field("", description="The provider's model name; empty for its default")
     base_url: str = Field("", description="Another server that speaks the same protocol; empty for the provider's own")
     api_key_env: str = Field("", description="The environment variable that holds the key; empty for the provider's usual one")
@@ -128,7 +141,9 @@ class RetentionSettings(_Section):
 
     model_config = SettingsConfigDict(env_prefix="SCHEDULER_RETENTION_")
 
-    completed_after_s: NonNegative = Field(float("inf"), description="Delete completed and cancelled jobs this many seconds after they ended; inf keeps them")
+    completed_after_s: NonNegative = Field(
+        float("inf"), description="Delete completed and cancelled jobs this many seconds after they ended; inf keeps them"
+    )
     failed_after_s: NonNegative = Field(float("inf"), description="Delete failed jobs this many seconds after they ended; inf keeps them")
     sweep_interval_s: Positive = Field(30.0, description="Seconds between the janitor's rounds")
 
@@ -173,7 +188,9 @@ class Settings(BaseModel):
         )
 
 
-def load(source: str | os.PathLike[str] | Mapping[str, Any] | Settings | None = None, overrides: Mapping[str, Mapping[str, Any]] | None = None) -> Settings:
+def load(
+    source: str | os.PathLike[str] | Mapping[str, Any] | Settings | None = None, overrides: Mapping[str, Mapping[str, Any]] | None = None
+) -> Settings:
     """Settings from a TOML file, a dict of the same shape, or defaults when ``source`` is None.
 
     ``overrides`` (command-line flags) win over the environment. Raises ``ConfigError``.
@@ -189,7 +206,9 @@ def load(source: str | os.PathLike[str] | Mapping[str, Any] | Settings | None = 
         for name, section in _SECTIONS.items():
             parts[name] = _build(section, _winning(section, tables.get(name, {}), overrides.get(name, {}), name, where), f"[{name}]", where)
         for name, kind in _NAMED.items():
-            parts[name] = {key: _build(kind, table, f"[{name}.{key}]", where) for key, table in _table(tables.get(name, {}), name, where).items()}
+            parts[name] = {
+                key: _build(kind, table, f"[{name}.{key}]", where) for key, table in _table(tables.get(name, {}), name, where).items()
+            }
     except RecursionError as error:  # a hostile file, nested without end
         raise ConfigError(f"{where}: nested too deep") from error
     return Settings(**parts)

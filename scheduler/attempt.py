@@ -1,0 +1,240 @@
+"""One attempt, as a pipe: started → called → decided → handed to the settler.
+
+Whatever a handler does (returns, raises anything at all, hangs, swallows its cancellation, returns what JSON
+cannot hold) becomes an ``Outcome``; nothing of it reaches the slot that runs it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from random import Random
+from typing import Any
+
+import anyio
+import pydantic
+from anyio import from_thread, lowlevel, to_thread
+
+from scheduler.clock import Clock
+from scheduler.context import JobContext, ThreadJobContext
+from scheduler.decide import decide, describe
+from scheduler.errors import InvalidJobError
+from scheduler.events import Events, HandlerUnresponsive, JobStarted
+from scheduler.job import Job
+from scheduler.outcome import BadPayload, BadResult, Cancelled, Interrupted, Outcome, Raised, Returned, TimedOut, Unroutable
+from scheduler.policy import Policy
+from scheduler.registry import Resources, Route, Routes
+from scheduler.scribe import Scribe
+from scheduler.settings import Settings
+from scheduler.settler import Ended, Settler
+from scheduler.stores.base import Claim
+from scheduler.values import decode_json, encode_json
+
+#: Threads of sync handlers, running or abandoned: far above any sensible concurrency.
+MAX_THREADS = 4_096
+
+
+class Attempt:
+    """A claimed job on its way through the pipe. ``verdict`` is set by whoever stops it from outside."""
+
+    __slots__ = ("claim", "deadline", "disowned", "limit_s", "policy", "route", "scope", "started", "stopped_at", "verdict", "waited_s")
+
+    def __init__(self, claim: Claim, route: Route | None, policy: Policy) -> None:
+        self.claim = claim
+        self.route = route
+        self.policy = policy
+        self.scope: anyio.CancelScope | None = None
+        self.started = 0.0
+        self.waited_s = 0.0
+        self.deadline = float("inf")
+        self.limit_s = claim.job.timeout_s if claim.job.timeout_s is not None else policy.timeout_s
+        self.stopped_at: float | None = None
+        self.verdict: Outcome | None = None
+        self.disowned = False
+
+    @property
+    def job(self) -> Job:
+        return self.claim.job
+
+    @property
+    def name(self) -> str:
+        """The handler, for people."""
+        return self.route.name if self.route else "no handler"
+
+    def stop(self, verdict: Cancelled | Interrupted, at: float) -> None:
+        """Cancel the handler; ``verdict`` says why. The first reason stands."""
+        if self.verdict is None:
+            self.verdict = verdict
+            self.stopped_at = at
+        if self.scope is not None:
+            self.scope.cancel()
+
+
+class Runner:
+    """Runs attempts: everything they share."""
+
+    def __init__(
+        self,
+        routes: Routes,
+        settings: Settings,
+        resources: Resources,
+        settler: Settler,
+        scribe: Scribe,
+        events: Events,
+        clock: Clock,
+        logger: Callable[..., Any],
+        rng: Random,
+    ) -> None:
+        self._routes = routes
+        self._settings = settings
+        self._resources = resources
+        self._settler = settler
+        self._scribe = scribe
+        self._events = events
+        self._clock = clock
+        self._logger = logger
+        self._rng = rng
+        self._threads = anyio.CapacityLimiter(MAX_THREADS)
+        self._policies: dict[tuple[str, str], tuple[Route | None, Policy]] = {}
+        #: What runs in which task, for whoever asks who blocks the loop.
+        self.current: dict[asyncio.Task[Any] | None, Attempt] = {}
+
+    def attempt(self, claim: Claim) -> Attempt:
+        """A claim with its route and limits looked up."""
+        job = claim.job
+        key = (job.task_type, job.target_type)
+        known = self._policies.get(key)
+        if known is None:
+            known = self._policies[key] = self._look_up(*key)
+        return Attempt(claim, *known)
+
+    def _look_up(self, task_type: str, target_type: str) -> tuple[Route | None, Policy]:
+        route = self._routes.find(task_type, target_type)
+        if route is None:
+            return None, self._settings.policy(task_type)
+        return route, self._settings.policy(task_type, timeout_s=route.timeout_s, max_attempts=route.max_attempts, pool=route.pool)
+
+    async def run(self, attempt: Attempt) -> None:
+        """The pipe. Returns when the outcome is in the settler's hands and the handler no longer runs."""
+        self._start(attempt)
+        outcome, thread_ended = await self._call(attempt)
+        await self.end(attempt, outcome)
+        if thread_ended is not None:
+            await thread_ended.wait()  # an abandoned thread keeps its slot until it really ends
+
+    async def end(self, attempt: Attempt, outcome: Outcome) -> None:
+        """Decide and hand over, once: a disowned attempt's own end comes too late."""
+        if attempt.disowned:
+            return
+        attempt.disowned = True
+        if self._scribe.holds(attempt.claim.lease):
+            await self._scribe.finish(attempt.claim.lease)
+        now = self._clock.now()
+        transition = decide(attempt.job, outcome, attempt.policy, now, self._rng)
+        duration_s = self._clock.monotonic() - attempt.started
+        await self._settler.put(Ended(attempt.job, attempt.claim.lease, transition, duration_s, attempt.waited_s))
+
+    async def disown(self, attempt: Attempt, outcome: Outcome) -> None:
+        """End an attempt whose handler ignores its cancellation; the handler keeps its slot."""
+        if self._events.wants(HandlerUnresponsive):
+            self._events.emit(HandlerUnresponsive(self._clock.now(), attempt.job, attempt.name))
+        await self.end(attempt, outcome)
+
+    def _start(self, attempt: Attempt) -> None:
+        job = attempt.job
+        attempt.started = self._clock.monotonic()
+        due = job.run_after if job.run_after > job.created_at else job.created_at
+        attempt.waited_s = max(0.0, (job.started_at or due) - due)
+        if self._events.wants(JobStarted):
+            self._events.emit(JobStarted(self._clock.now(), job, attempt.waited_s))
+
+    async def _call(self, attempt: Attempt) -> tuple[Outcome, anyio.Event | None]:
+        """Run the handler; whatever happens is an outcome. The event, if any, tells when its thread ends."""
+        route, job = attempt.route, attempt.job
+        if attempt.verdict is not None:
+            return attempt.verdict, None
+        if route is None:
+            return Unroutable(), None
+        payload = _payload(job, route)
+        if isinstance(payload, BadPayload):
+            return payload, None
+        context_type = JobContext if route.is_async else ThreadJobContext
+        context = context_type(job, attempt.claim.lease, attempt.policy.pool, self._resources, self._scribe, self._logger)
+        arguments = (context, payload) if route.takes_payload else (context,)
+        if attempt.limit_s is not None:
+            attempt.deadline = anyio.current_time() + attempt.limit_s
+        thread = None if route.is_async else _Thread(route.function, arguments)
+        task = asyncio.current_task()
+        self.current[task] = attempt
+        outcome: Outcome
+        try:
+            with anyio.CancelScope(deadline=attempt.deadline) as attempt.scope:
+                outcome = _outcome_of(await (route.function(*arguments) if thread is None else thread.run(self._threads)))
+            # A handler that swallowed its cancellation and returned late is caught here too; an interrupted one
+            # that still finished its work has finished it.
+            if attempt.scope.cancelled_caught or (attempt.scope.cancel_called and not isinstance(attempt.verdict, Interrupted)):
+                outcome = _why(attempt)
+        except BaseException as error:
+            stopped = attempt.scope is not None and attempt.scope.cancel_called
+            outcome = _why(attempt) if stopped else Raised(error)
+        finally:
+            self.current.pop(task, None)
+        return outcome, None if thread is None or thread.ended.is_set() else thread.ended
+
+
+def _why(attempt: Attempt) -> Outcome:
+    """Why a cancelled handler was cancelled: by somebody, or by its time limit."""
+    return attempt.verdict or TimedOut(attempt.limit_s or 0.0)
+
+
+class _Thread:
+    """One call of a sync handler in a thread, abandoned when its attempt is cancelled."""
+
+    def __init__(self, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+        self._function = function
+        self._arguments = arguments
+        self.ended = anyio.Event()
+
+    async def run(self, limiter: anyio.CapacityLimiter) -> Any:
+        token = lowlevel.current_token()
+
+        def call() -> tuple[bool, Any]:
+            try:
+                return True, self._function(*self._arguments)
+            except BaseException as error:  # SystemExit too: it must not end the thread's loop
+                return False, error
+            finally:
+                with contextlib.suppress(RuntimeError):  # the loop is gone, nobody waits
+                    from_thread.run_sync(self.ended.set, token=token)
+
+        returned, value = await to_thread.run_sync(call, abandon_on_cancel=True, limiter=limiter)
+        if not returned:
+            raise value
+        return value
+
+
+def _outcome_of(result: Any) -> Outcome:
+    try:
+        return Returned(None if result is None else encode_json(result, "result"))
+    except InvalidJobError as error:
+        return BadResult(str(error))
+
+
+def _payload(job: Job, route: Route) -> Any:
+    """The decoded payload, validated if the route has a model; or why not."""
+    try:
+        value = {} if job.payload_json is None else decode_json(job.payload_json)
+    except ValueError as error:
+        return BadPayload("payload_not_json", f"the payload is not JSON: {error}")
+    if not isinstance(value, dict):
+        return BadPayload("payload_not_json", f"the payload is a JSON {type(value).__name__}, not an object")
+    if route.payload is None:
+        return value
+    try:
+        return route.payload.validate_python(value)
+    except pydantic.ValidationError as error:
+        wrong = "; ".join(f"{'.'.join(map(str, one['loc'])) or 'payload'}: {one['msg']}" for one in error.errors(include_url=False)[:10])
+        return BadPayload("payload_invalid", f"the payload does not fit {route.name}: {wrong}")
+    except Exception as error:  # a validator of the module's own
+        return BadPayload("payload_invalid", f"the payload does not fit {route.name}: {describe(error)}")

@@ -1,0 +1,126 @@
+"""``JobContext``: what a handler gets beside its payload."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any, Protocol, TypeVar
+
+from anyio import from_thread
+from structlog.typing import FilteringBoundLogger
+
+from scheduler.errors import SchedulerError
+from scheduler.job import Job, Lease, Progress
+from scheduler.registry import Resources
+from scheduler.values import encode_json, printable
+
+T = TypeVar("T")
+
+
+class Desk(Protocol):
+    """Where a running attempt leaves its notes (``scribe.py``)."""
+
+    def progress(self, job: Job, lease: Lease, progress: Progress) -> None: ...
+
+    async def checkpoint(self, job: Job, lease: Lease, state_json: str) -> None: ...
+
+
+class JobContext:
+    """One attempt as its handler sees it."""
+
+    def __init__(self, job: Job, lease: Lease, pool: str | None, resources: Resources, desk: Desk, logger: Callable[..., Any]) -> None:
+        self.job = job
+        self.pool = pool
+        self._lease = lease
+        self._resources = resources
+        self._desk = desk
+        self._logger = logger
+        self._percent = 0.0
+        self._state_json = job.state_json
+
+    @property
+    def job_id(self) -> str:
+        return self.job.job_id
+
+    @property
+    def task_type(self) -> str:
+        return self.job.task_type
+
+    @property
+    def target_type(self) -> str:
+        return self.job.target_type
+
+    @property
+    def target_id(self) -> str:
+        return self.job.target_id
+
+    @property
+    def owner(self) -> str | None:
+        return self.job.owner
+
+    @property
+    def attempt(self) -> int:
+        """The number of this counted attempt, from 1."""
+        return self.job.attempts
+
+    @property
+    def idempotency_key(self) -> str:
+        """The same for every attempt of this job: pass it to whatever must not happen twice."""
+        return self.job.job_id
+
+    @property
+    def state(self) -> Any:
+        """The last checkpoint, of this attempt or an earlier one; None without one."""
+        return self.job.state
+
+    @cached_property
+    def log(self) -> FilteringBoundLogger:
+        """A structlog logger with the job's identity in every line."""
+        job = self.job
+        logger: FilteringBoundLogger = self._logger(
+            job_id=job.job_id, task_type=job.task_type, target_type=job.target_type, target_id=job.target_id, attempt=job.attempts
+        )
+        return logger
+
+    def resource(self, kind: type[T]) -> T:
+        """The shared object of ``kind``. Raises ``ConfigError`` if no module provides it."""
+        return self._resources.get(kind)
+
+    def progress(
+        self, current: float | None = None, total: float | None = None, message: str = "", *, percent: float | None = None
+    ) -> None:
+        """Say how far the job is: ``current`` of ``total``, or ``percent`` (0 to 100). Never goes back within an attempt.
+
+        Cheap: what is stored is the latest, a few times a second.
+        """
+        if percent is None:
+            if current is None or not total:
+                raise SchedulerError("progress needs current and a total above 0, or percent")
+            percent = 100.0 * current / total
+        self._percent = max(self._percent, min(max(float(percent), 0.0), 100.0))
+        self._leave(Progress(self._percent, printable(message, 500), current, total))
+
+    async def checkpoint(self, state: Any) -> None:
+        """Store ``state`` (JSON); durable when this returns. The next attempt starts with it as ``job.state``.
+
+        Raises ``InvalidJobError`` for what JSON cannot hold.
+        """
+        await self._desk.checkpoint(self.job, self._lease, encode_json(state, "checkpoint"))
+
+    def _leave(self, progress: Progress) -> None:
+        self._desk.progress(self.job, self._lease, progress)
+
+
+class ThreadJobContext(JobContext):
+    """The context of a sync handler, which runs in a thread: its calls hop to the event loop."""
+
+    def checkpoint(self, state: Any) -> None:  # type: ignore[override]
+        """Store ``state``; durable when this returns."""
+        from_thread.run(super().checkpoint, state)
+
+    def check_cancelled(self) -> None:
+        """Raise if the job was cancelled or ran out of time: call it between steps, a thread cannot be stopped from outside."""
+        from_thread.check_cancelled()
+
+    def _leave(self, progress: Progress) -> None:
+        from_thread.run_sync(super()._leave, progress)

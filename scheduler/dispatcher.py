@@ -1,0 +1,298 @@
+"""The dispatcher: the actor that alone owns slots, lanes and what is running.
+
+Its inbox brings hints (a lane may have work), ends of attempts and controls; a poll makes up for lost hints.
+Each turn it claims for exactly the lanes that are ready and have slots, in one transaction, and gives the
+claims to the slots. It never waits for a handler.
+
+Does not belong here: what an attempt does (``attempt.py``), what its end means (``decide.py``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+import anyio
+
+from scheduler.attempt import Attempt, Runner
+from scheduler.clock import Clock
+from scheduler.errors import StoreError
+from scheduler.events import Events, LaneProbing, StoreFailing
+from scheduler.job import UNFINISHED
+from scheduler.lanes import Lane, share_out
+from scheduler.outcome import Cancelled, Interrupted, TimedOut
+from scheduler.registry import Routes
+from scheduler.settings import Settings, TaskTypeSettings
+from scheduler.settler import Ended, Settler
+from scheduler.slots import Slots
+from scheduler.stores.base import Claim, JobQuery, Store
+
+#: A handler that goes on so many seconds after its cancellation ignores it.
+UNRESPONSIVE_S = 5.0
+#: Hints of other processes are looked at no more often than this, in seconds.
+_LOOK_EVERY_S = 0.002
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """When a bounded run ends by itself."""
+
+    until_empty: bool = False
+
+
+class Dispatcher:
+    """See the module. ``wake``, ``due``, ``look``, ``cancel`` and ``stop`` are its inbox; ``run`` is its task."""
+
+    def __init__(
+        self, store: Store, runner: Runner, settler: Settler, routes: Routes, settings: Settings, events: Events, clock: Clock, worker: str
+    ) -> None:
+        self._store = store
+        self._runner = runner
+        self._settler = settler
+        self._routes = routes
+        self._settings = settings
+        self._events = events
+        self._clock = clock
+        self.worker = worker
+        self._engine = settings.scheduler
+        self._lanes: dict[str, Lane] = {name: self._new_lane(name) for name in sorted(routes.task_types())}
+        self.running: dict[int, Attempt] = {}
+        self._news = anyio.Event()
+        self._next_look = 0.0
+        self._next_start = 0.0
+        self._due: float | None = None
+        self._stopping: Literal["no", "draining", "now"] = "no"
+        self._grace_ends = float("inf")
+        self._failing = False
+
+    # -- the inbox: plain calls in the same loop, each a note and a ring
+
+    def wake(self, task_types: Iterable[str]) -> None:
+        """These lanes may have due jobs."""
+        for task_type in task_types:
+            lane = self._lanes.get(task_type)
+            if lane is not None:
+                lane.ready = True
+        self._news.set()
+
+    def due(self, at: float) -> None:
+        """Some job falls due at ``at`` (wall time)."""
+        if self._due is None or at < self._due:
+            self._due = at
+            self._news.set()
+
+    def look(self) -> None:
+        """Something changed in the store: look soon."""
+        self._next_look = min(self._next_look, self._clock.monotonic() + _LOOK_EVERY_S)
+        self._news.set()
+
+    def cancel(self, job_ids: Iterable[str]) -> None:
+        """These jobs were cancelled in the store: stop their handlers."""
+        wanted = set(job_ids)
+        for attempt in list(self.running.values()):
+            if attempt.job.job_id in wanted:
+                attempt.stop(Cancelled(), self._clock.monotonic())
+
+    def stop(self, grace_s: float) -> None:
+        """Claim no more; after ``grace_s`` seconds hand back what still runs."""
+        self._stopping = "draining" if self._stopping == "no" else self._stopping
+        self._grace_ends = min(self._grace_ends, self._clock.monotonic() + grace_s)
+        self._news.set()
+
+    @property
+    def stopping(self) -> bool:
+        return self._stopping != "no"
+
+    def settled(self, batch: list[Ended]) -> None:
+        """From the settler: outcomes are recorded; some jobs run again."""
+        for ended in batch:
+            if ended.transition.status in UNFINISHED:
+                if ended.transition.run_after is not None:
+                    self.due(ended.transition.run_after)
+                self.wake((ended.job.task_type,))
+            elif ended.lease.probing:
+                self.wake(self._lanes)
+        self._news.set()
+
+    # -- the task
+
+    async def run(self, slots: Slots[Attempt], limits: Limits) -> None:
+        """Dispatch until stopped, or until the limits are reached."""
+        while not self.stopping:
+            self._news = anyio.Event()
+            try:
+                if await self.run_once(slots):
+                    continue
+                if limits.until_empty and await self._is_drained():
+                    self.stop(float("inf"))
+                    break
+                self._failing = False
+            except StoreError as error:
+                await self._refused(error)
+            await self._rest()
+        await self._drain()
+
+    async def run_once(self, slots: Slots[Attempt]) -> bool:
+        """One turn: look at the store if that is due, claim, start. True if there may be more to claim at once."""
+        now = self._clock.monotonic()
+        if now >= self._next_look or (self._due is not None and self._clock.now() >= self._due):
+            await self._look()
+        wants = share_out(self._lanes.values(), self._free(), self._pool_room(), now) if now >= self._next_start else []
+        if not wants:
+            return False
+        claims = await self._store.claim(wants, self.worker, self._clock.now())
+        for task_type in claims.short:
+            self._lanes[task_type].ready = False
+        if claims.claims:
+            self._start(claims.claims, slots)
+        return bool(claims.claims)
+
+    def _start(self, claims: list[Claim], slots: Slots[Attempt]) -> None:
+        attempts = [self._runner.attempt(claim) for claim in claims]
+        now = self._clock.monotonic()
+        for attempt in attempts:
+            self.running[attempt.claim.lease.seq] = attempt
+            lane = self._lanes[attempt.job.task_type]
+            lane.running += 1
+            lane.next_start = now + lane.delay_s
+            for scope in attempt.claim.lease.probing:
+                self._events.emit(LaneProbing(self._clock.now(), scope, attempt.job.job_id))
+        self._next_start = now + self._engine.dispatch_delay_s
+        slots.give(attempts)
+
+    async def work(self, attempt: Attempt) -> None:
+        """What a slot does with an attempt: run it, then give the slot back."""
+        try:
+            await self._runner.run(attempt)
+        finally:
+            del self.running[attempt.claim.lease.seq]
+            self._lanes[attempt.job.task_type].running -= 1
+            self._news.set()
+
+    async def _look(self) -> None:
+        """Ask the store what is due, and whether what runs here is still ours."""
+        now = self._clock.now()
+        self._next_look = self._clock.monotonic() + self._engine.poll_interval_s
+        seen = await self._store.lanes(now)
+        self._due = seen.next_due
+        for task_type in seen.ready:
+            if task_type in self._lanes:
+                self._lanes[task_type].ready = True
+            elif self._engine.unknown_routes == "fail":
+                self._lanes[task_type] = self._new_lane(task_type, ready=True)
+        if seen.ready:
+            await self._expect_reopening(now)
+        if self.running:
+            await self._check_running()
+
+    async def _expect_reopening(self, now: float) -> None:
+        for window in await self._store.pauses():
+            opens = window.next_open(now)
+            if opens is not None and opens > now:
+                self.due(opens)
+
+    async def _check_running(self) -> None:
+        """Stop what was cancelled or taken over; give up on handlers that ignore it."""
+        now = self._clock.monotonic()
+        lapsed = await self._store.lapsed([attempt.claim.lease for attempt in self.running.values() if not attempt.disowned])
+        for lease in lapsed:
+            attempt = self.running.get(lease.seq)
+            if attempt is not None and attempt.claim.lease == lease:
+                attempt.stop(Cancelled(), now)
+        for attempt in list(self.running.values()):
+            if attempt.disowned:
+                continue
+            if attempt.stopped_at is not None and now - attempt.stopped_at > UNRESPONSIVE_S:
+                await self._runner.disown(attempt, attempt.verdict or Interrupted())
+            elif anyio.current_time() - attempt.deadline > UNRESPONSIVE_S:
+                await self._runner.disown(attempt, TimedOut(attempt.limit_s or 0.0, ignored_cancellation=True))
+
+    async def _rest(self) -> None:
+        """Wait for news, or for the next thing that falls due by itself."""
+        now = self._clock.monotonic()
+        until = self._next_look
+        if self._due is not None:
+            until = min(until, now + max(0.0, self._due - self._clock.now()))
+        starts = [lane.next_start for lane in self._lanes.values() if lane.ready and lane.next_start > now]
+        if self._next_start > now and any(lane.ready for lane in self._lanes.values()):
+            starts.append(self._next_start)
+        until = min([until, *starts])
+        with anyio.move_on_after(max(until - now, 0.0)):
+            await self._news.wait()
+
+    async def _drain(self) -> None:
+        """Let what runs finish; after the grace period hand it back."""
+        handed_back = False
+        while self.running or self._settler.unsettled:
+            self._news = anyio.Event()
+            now = self._clock.monotonic()
+            if now >= self._grace_ends and not handed_back:
+                handed_back = True
+                for attempt in list(self.running.values()):
+                    attempt.stop(Interrupted(), now)
+            if handed_back and now >= self._grace_ends + UNRESPONSIVE_S:
+                await self._abandon()
+                return
+            until = self._grace_ends + (UNRESPONSIVE_S if handed_back else 0.0)
+            with anyio.move_on_after(min(max(until - now, 0.0), self._engine.poll_interval_s)):
+                await self._news.wait()
+            if self.running and not handed_back:
+                await self._check_running_quietly()
+
+    async def _check_running_quietly(self) -> None:
+        try:
+            await self._check_running()
+        except StoreError as error:
+            await self._refused(error)
+
+    async def _abandon(self) -> None:
+        """Hand back what ignores its cancellation; its slot dies with the service."""
+        for attempt in list(self.running.values()):
+            if not attempt.disowned:
+                await self._runner.disown(attempt, Interrupted())
+
+    async def _is_drained(self) -> bool:
+        """Whether nothing is left that this service could ever run."""
+        if self.running or self._settler.unsettled or any(self._can_run(lane) and lane.ready for lane in self._lanes.values()):
+            return False
+        closed = {window.scope for window in await self._store.pauses() if window.until == float("inf")}
+        for tally in await self._store.count(JobQuery(statuses=UNFINISHED)):
+            lane = self._lanes.get(tally.task_type)
+            if lane is None and self._engine.unknown_routes == "leave":
+                continue
+            if lane is None or (self._can_run(lane) and not closed.intersection(lane.scopes)):
+                return False
+        return True
+
+    def _can_run(self, lane: Lane) -> bool:
+        return self._engine.concurrency > 0 and lane.limit != 0
+
+    async def _refused(self, error: StoreError) -> None:
+        if not self._failing:
+            self._failing = True
+            self._events.emit(StoreFailing(self._clock.now(), str(error)))
+        self._next_look = self._clock.monotonic() + self._engine.poll_interval_s
+        await self._clock.sleep(min(self._engine.poll_interval_s, 1.0))
+
+    def _free(self) -> int:
+        return min(self._engine.concurrency - len(self.running), self._engine.batch_size, 1 if self._engine.dispatch_delay_s else 1_000_000)
+
+    def _pool_room(self) -> dict[str, int]:
+        room = {name: pool.concurrency for name, pool in self._settings.pools.items() if pool.concurrency is not None}
+        for lane in self._lanes.values():
+            if lane.pool in room:
+                room[lane.pool] -= lane.running
+        return room
+
+    def _new_lane(self, task_type: str, *, ready: bool = False) -> Lane:
+        own = self._settings.task_types.get(task_type, TaskTypeSettings())
+        leave = self._engine.unknown_routes == "leave"
+        return Lane(
+            task_type=task_type,
+            limit=own.concurrency,
+            delay_s=own.dispatch_delay_s or 0.0,
+            pool=own.pool if own.pool is not None else self._routes.pool(task_type),
+            target_types=self._routes.target_types(task_type) if leave else None,
+            ready=ready,
+        )

@@ -1,0 +1,80 @@
+"""Lanes as the dispatcher sees them, and how free slots are shared out among them. Pure bookkeeping.
+
+Between lanes the share is max-min fair: a free slot goes to the lane that runs least, so that no lane waits
+behind another's backlog, however long.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from scheduler.pauses import pool_scope
+from scheduler.stores.base import Want
+
+
+@dataclass(slots=True)
+class Lane:
+    """One task type. ``ready``: it may have due jobs, as far as known. Times are monotonic seconds."""
+
+    task_type: str
+    limit: int | None = None
+    delay_s: float = 0.0
+    pool: str | None = None
+    target_types: tuple[str, ...] | None = None
+    running: int = 0
+    ready: bool = False
+    next_start: float = 0.0
+
+    @property
+    def scopes(self) -> tuple[str, ...]:
+        """The pause scopes that gate this lane."""
+        return (self.task_type,) if self.pool is None else (self.task_type, pool_scope(self.pool))
+
+    def room(self) -> float:
+        """How many more jobs of this lane may run."""
+        return float("inf") if self.limit is None else self.limit - self.running
+
+
+def share_out(lanes: Iterable[Lane], free: int, pool_room: dict[str, int], now: float) -> list[Want]:
+    """Wants for at most ``free`` jobs: only of lanes that are ready, have room and are not held by a delay.
+
+    ``pool_room`` is how many more jobs may run on each limited pool; it is used up.
+    """
+    candidates = [lane for lane in lanes if lane.ready and lane.next_start <= now and lane.room() >= 1]
+    if len(candidates) == 1:
+        shares = {candidates[0].task_type: _alone(candidates[0], free, pool_room)}
+    else:
+        shares = _in_turns(candidates, free, pool_room)
+    return [
+        Want(lane.task_type, shares[lane.task_type], lane.scopes, lane.target_types)
+        for lane in candidates
+        if shares.get(lane.task_type, 0) > 0
+    ]
+
+
+def _alone(lane: Lane, free: int, pool_room: dict[str, int]) -> int:
+    room = min(free, lane.room(), 1 if lane.delay_s else free)
+    if lane.pool in pool_room:
+        room = min(room, pool_room[lane.pool])
+    return max(int(room), 0)
+
+
+def _in_turns(candidates: list[Lane], free: int, pool_room: dict[str, int]) -> dict[str, int]:
+    """One slot at a time to the lane that runs least; among equals, to the one whose last start is longest ago."""
+    shares: dict[str, int] = {}
+    heap = [(lane.running, lane.next_start, index) for index, lane in enumerate(candidates)]
+    heapq.heapify(heap)
+    while heap and free > 0:
+        running, started, index = heapq.heappop(heap)
+        lane = candidates[index]
+        share = shares.get(lane.task_type, 0)
+        if lane.room() - share < 1 or (lane.delay_s and share) or pool_room.get(lane.pool or "", 1) < 1:
+            continue
+        shares[lane.task_type] = share + 1
+        free -= 1
+        if lane.pool in pool_room:
+            pool_room[lane.pool] -= 1
+        heapq.heappush(heap, (running + 1, started, index))
+    return shares

@@ -1,0 +1,293 @@
+"""``Scheduler``: the whole, put together. Opens, starts the moving parts in one task group, drains in order.
+
+Every verb is parse, one store verb, tell: anything longer belongs in another room.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterable, Callable, Iterable, Mapping
+from datetime import datetime, timedelta
+from random import Random
+from types import TracebackType
+from typing import Any
+
+import anyio
+import structlog
+
+from scheduler.bulk import Bulk
+from scheduler.clock import Clock, SystemClock
+from scheduler.dispatcher import Limits
+from scheduler.door import Door
+from scheduler.errors import ConfigError, InvalidJobError, NotFoundError, SchedulerError
+from scheduler.events import Events, JobCancelled, JobEnqueued, JobRequeued, LanePaused, LaneResumed
+from scheduler.job import RETRYABLE, UNFINISHED, Draft, Job, NewJob, Receipt, Status
+from scheduler.logs import LogWriter
+from scheduler.modules import load_routes
+from scheduler.pauses import POOL_PREFIX, PauseWindow
+from scheduler.registry import Registry, Resources
+from scheduler.retention import prune
+from scheduler.selection import limited, query_for
+from scheduler.service import Service
+from scheduler.settings import Settings, load
+from scheduler.stats import Stats, stats_of
+from scheduler.stores import open_store
+from scheduler.stores.base import JobQuery, Store
+
+#: Jobs that a bulk verb changes in one transaction.
+PORTION = 1_000
+
+
+class Scheduler:
+    """Use it as ``async with Scheduler.open(...) as scheduler``."""
+
+    def __init__(
+        self, settings: Settings, routes: Registry, store: Store, *, clock: Clock, rng: Random, logs: LogWriter | None, events: Events
+    ) -> None:
+        self.settings = settings
+        self.routes = routes.freeze()
+        self.events = events
+        self.store = store
+        self.clock = clock
+        self.resources = Resources(routes.factories, settings)
+        self._logs = logs
+        self._rng = rng
+        self._door = Door(self.routes, self.resources)
+        self._service: Service | None = None
+
+    @classmethod
+    def open(
+        cls,
+        config: str | os.PathLike[str] | Mapping[str, Any] | Settings | None = None,
+        routes: Registry | None = None,
+        *,
+        clock: Clock | None = None,
+        rng: Random | None = None,
+        logs: bool = True,
+    ) -> Scheduler:
+        """A scheduler on ``config``: a path, a dict of the same shape, ``Settings``, or None for defaults.
+
+        ``routes`` are the handlers; without them the modules that ``[handlers]`` names are loaded. Entering it opens
+        the store and starts nothing. ``clock``, ``rng`` and ``logs`` are for tests and for hosts with their own logs.
+        Raises ``ConfigError``.
+        """
+        settings = load(config)
+        clock = clock or SystemClock()
+        registry = load_routes(settings.handlers, routes)
+        writer = LogWriter(settings.log, clock=clock) if logs else None
+        store = open_store(settings.scheduler.store)
+        scheduler = cls(settings, registry, store, clock=clock, rng=rng or Random(), logs=writer, events=Events())
+        if writer is not None:
+            writer.subscribe(scheduler.events)
+        return scheduler
+
+    async def __aenter__(self) -> Scheduler:
+        try:
+            await self.store.open()
+        except BaseException:
+            if self._logs is not None:
+                self._logs.close()
+            raise
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        with anyio.CancelScope(shield=True):
+            await self.store.close()
+            await self.resources.aclose()
+        if self._logs is not None:
+            self._logs.close()
+
+    # -- jobs in
+
+    async def enqueue(
+        self,
+        task_type: str,
+        target_type: str = "",
+        target_id: str = "",
+        payload: Any = None,
+        *,
+        priority: int = 0,
+        run_after: datetime | timedelta | float | None = None,
+        unique_key: str | None = None,
+        owner: str | None = None,
+        max_attempts: int | None = None,
+        timeout_s: float | None = None,
+        force: bool = False,
+    ) -> Receipt:
+        """Store one job; durable when this returns. See ``NewJob`` for the arguments.
+
+        Raises ``InvalidJobError`` (nothing stored), or a ``StoreError`` such as ``StoreBusyError``.
+        """
+        new = NewJob(
+            task_type, target_type, target_id, payload, priority, run_after, unique_key, owner, max_attempts, timeout_s, force
+        )  # fmt: skip
+        now = self.clock.now()
+        return (await self._store_drafts([self._door.draft(new, now)], now))[0]
+
+    def enqueue_many(self, jobs: Iterable[NewJob] | AsyncIterable[NewJob]) -> Bulk:
+        """Store many jobs, a thousand a transaction, as they stream in.
+
+        Await the answer for the list of receipts, or iterate over it (``async for``) to let those stream too.
+        A job that is refused raises ``InvalidJobError``; those already acknowledged stay.
+        """
+        return Bulk(jobs, self._draft_now, self._store_drafts, self.clock.now, PORTION)
+
+    def _draft_now(self, new: NewJob) -> Draft:
+        if not isinstance(new, NewJob):
+            raise InvalidJobError(f"enqueue_many takes NewJob records, not {type(new).__name__}")
+        return self._door.draft(new, self.clock.now())
+
+    async def _store_drafts(self, drafts: list[Draft], now: float) -> list[Receipt]:
+        receipts = await self.store.enqueue(drafts, now)
+        if self.events.wants(JobEnqueued):
+            for draft, receipt in zip(drafts, receipts, strict=True):
+                if receipt.created:
+                    self.events.emit(JobEnqueued(now, draft))
+        if self._service is not None:
+            self._service.dispatcher.wake({draft.task_type for draft in drafts if draft.run_after <= now})
+            for at in {draft.run_after for draft in drafts if draft.run_after > now}:
+                self._service.dispatcher.due(at)
+        return receipts
+
+    # -- questions
+
+    async def get(self, job_id: str, *, owner: str | None = None) -> Job | None:
+        """The job, or None if there is none (for ``owner``)."""
+        found = await self.store.find(JobQuery(job_ids=(job_id,), owner=owner, limit=1))
+        return found[0] if found else None
+
+    async def jobs(
+        self,
+        *,
+        status: str | Iterable[str] | None = None,
+        reason: str | Iterable[str] | None = None,
+        task_type: str | Iterable[str] | None = None,
+        target_type: str | None = None,
+        target_id: str | None = None,
+        owner: str | None = None,
+        limit: int = 100,
+        before_seq: int | None = None,
+    ) -> list[Job]:
+        """Matching jobs, newest first; ``before_seq`` (the last one's ``seq``) gives the next page."""
+        query = query_for(status=status, reason=reason, task_type=task_type, target_type=target_type, target_id=target_id, owner=owner)
+        return await self.store.find(limited(query, limit, before_seq=before_seq))
+
+    async def stats(self, *, owner: str | None = None) -> Stats:
+        """Counts by status, task type and reason; pauses; workers."""
+        tallies = await self.store.count(JobQuery(owner=owner))
+        return stats_of(tallies, await self.store.pauses(), await self.store.workers())
+
+    # -- controls
+
+    async def cancel(self, job_id: str | None = None, *, owner: str | None = None, **which: Any) -> list[Job]:
+        """Cancel a job by id, or all that match ``status``, ``reason``, ``task_type`` …; returns them as they were.
+
+        A running handler is cancelled; its result, should one come, changes nothing. A job that has ended is left
+        alone. Raises ``NotFoundError`` for an unknown id.
+        """
+        query = await self._selection(job_id, owner, UNFINISHED, which)
+        cancelled: list[Job] = []
+        while portion := await self.store.cancel(limited(query, PORTION, newest_first=False), self.clock.now()):
+            cancelled.extend(portion)
+            self._tell_cancelled(portion)
+            if len(portion) < PORTION:
+                break
+        return cancelled
+
+    def _tell_cancelled(self, jobs: list[Job]) -> None:
+        if self._service is not None:
+            self._service.dispatcher.cancel(job.job_id for job in jobs if job.status is Status.PROCESSING)
+        now = self.clock.now()
+        for job in jobs:
+            self.events.emit(JobCancelled(now, job))
+
+    async def retry(self, job_id: str | None = None, *, owner: str | None = None, **which: Any) -> list[Job]:
+        """Send a failed or cancelled job back to ``pending`` with fresh attempts, or all that match; returns them as they were.
+
+        Raises ``NotFoundError`` for an unknown id.
+        """
+        query = await self._selection(job_id, owner, RETRYABLE, which)
+        sent: list[Job] = []
+        while portion := await self.store.retry(limited(query, PORTION, newest_first=False), self.clock.now()):
+            sent.extend(portion)
+            now = self.clock.now()
+            for job in portion:
+                self.events.emit(JobRequeued(now, job))
+            if self._service is not None:
+                self._service.dispatcher.wake({job.task_type for job in portion})
+            if len(portion) < PORTION:
+                break
+        return sent
+
+    async def _selection(self, job_id: str | None, owner: str | None, statuses: frozenset[Status], which: Mapping[str, Any]) -> JobQuery:
+        if job_id is not None:
+            if await self.get(job_id, owner=owner) is None:
+                raise NotFoundError(f"there is no job {job_id}")
+            return JobQuery(job_ids=(job_id,), owner=owner, newest_first=False)
+        if not any(value is not None for value in which.values()):
+            raise SchedulerError("name a job id, or what to select by: status, reason, task_type, target_type or target_id")
+        query = query_for(owner=owner, **which)
+        if query.statuses is not None and not query.statuses <= statuses:
+            wrong = ", ".join(sorted(query.statuses - statuses))
+            raise SchedulerError(f"status {wrong} does not go with this; choose among {', '.join(sorted(statuses))}")
+        return query
+
+    # -- pauses
+
+    async def pause(self, scope: str, for_s: float | None = None) -> PauseWindow:
+        """Close a task type, or ``pool:NAME``, for ``for_s`` seconds (None: until resumed). Extends, never shortens."""
+        self._check_scope(scope)
+        if for_s is not None and not for_s >= 0:
+            raise SchedulerError(f"for_s must be a number of seconds, 0 or more, not {for_s!r}")
+        now = self.clock.now()
+        window = await self.store.pause(scope, float("inf") if for_s is None else now + for_s, now)
+        self.events.emit(LanePaused(now, window))
+        if self._service is not None:
+            self._service.dispatcher.look()
+        return window
+
+    async def resume(self, scope: str) -> PauseWindow | None:
+        """Open a scope by hand; returns the pause that was lifted, None if there was none."""
+        self._check_scope(scope)
+        now = self.clock.now()
+        window = await self.store.resume(scope, now)
+        if window is not None:
+            self.events.emit(LaneResumed(now, scope, "manual"))
+            if self._service is not None:
+                self._service.dispatcher.look()
+        return window
+
+    async def pauses(self) -> list[PauseWindow]:
+        """The stored pauses. A task type is also held by its pool's pause, ``pool:NAME``."""
+        return await self.store.pauses()
+
+    def _check_scope(self, scope: str) -> None:
+        if not scope or not isinstance(scope, str) or scope == POOL_PREFIX or len(scope) > 512 or not scope.isprintable():
+            raise SchedulerError(f"scope {scope!r} is not a task type, nor pool:NAME")
+
+    # -- running
+
+    async def run(self, *, until_empty: bool = False) -> None:
+        """Run jobs until ``stop`` is called; ``until_empty``: until nothing is left, pauses and retries waited out.
+
+        Cancelling this call hands running jobs back at once. Raises ``ConfigError`` if it runs already.
+        """
+        if self._service is not None:
+            raise ConfigError("this scheduler is running already: one run() at a time")
+        logger: Callable[..., Any] = self._logs.logger if self._logs is not None else structlog.get_logger
+        self._service = Service(
+            self.store, self.routes, self.settings, self.resources, self.events, self.clock, self._rng, logger
+        )  # fmt: skip
+        try:
+            await self._service.run(Limits(until_empty=until_empty))
+        finally:
+            self._service = None
+
+    def stop(self, *, grace_s: float | None = None) -> None:
+        """End ``run``: claim no more, give running jobs ``grace_s`` seconds (``drain_grace_s``), hand back the rest."""
+        if self._service is not None:
+            self._service.stop(self.settings.scheduler.drain_grace_s if grace_s is None else grace_s)
+
+    async def prune(self) -> int:
+        """Delete ended jobs as ``[retention]`` says; returns how many."""
+        return await prune(self.store, self.settings.retention, self.clock.now())

@@ -1,0 +1,118 @@
+"""One run of the engine: wires the moving parts together, starts them in one task group, drains in order.
+
+    dispatcher ──claims──▶ slots ──▶ attempt ──Ended──▶ settler ──▶ store, events
+        ▲                                                 │
+        └───────────── hints, slots given back ───────────┘
+    heartbeat (thread): renews the lease, reports who blocks     janitor: takes back, gives up, prunes
+    scribe: progress and checkpoints
+
+The order of an end: the dispatcher stops claiming and drains, the settler records what is left, then the
+heartbeat stops and the worker's row goes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+from typing import Any
+
+import anyio
+
+from scheduler.attempt import Runner
+from scheduler.clock import Clock
+from scheduler.dispatcher import Dispatcher, Limits
+from scheduler.events import Events, ServiceDraining, ServiceStarted, ServiceStopped
+from scheduler.heartbeat import Heartbeat
+from scheduler.identity import this_worker
+from scheduler.janitor import Janitor
+from scheduler.registry import Resources, Routes
+from scheduler.scribe import Scribe
+from scheduler.settings import Settings
+from scheduler.settler import Settler
+from scheduler.slots import Slots
+from scheduler.stores.base import Store
+
+
+class Service:
+    """A worker from start to stop. ``run`` once."""
+
+    def __init__(
+        self,
+        store: Store,
+        routes: Routes,
+        settings: Settings,
+        resources: Resources,
+        events: Events,
+        clock: Clock,
+        rng: Random,
+        logger: Callable[..., Any],
+    ) -> None:
+        self._store = store
+        self._settings = settings
+        self._events = events
+        self._clock = clock
+        self.worker = this_worker(clock.now(), settings.scheduler.lease_s)
+        self._settler = Settler(store, events, clock, lambda batch: self.dispatcher.settled(batch))
+        self._scribe = Scribe(store, events, clock)
+        self._runner = Runner(routes, settings, resources, self._settler, self._scribe, events, clock, logger, rng)
+        self.dispatcher = Dispatcher(store, self._runner, self._settler, routes, settings, events, clock, self.worker.worker_id)
+        self._janitor = Janitor(store, self._settler, settings, events, clock, rng, self.worker.worker_id)
+
+    def stop(self, grace_s: float) -> None:
+        """Begin to end; a second call can only shorten the grace."""
+        if not self.dispatcher.stopping:
+            self._events.emit(ServiceDraining(self._clock.now(), self.worker.worker_id, f"grace {grace_s:g} s"))
+        self.dispatcher.stop(grace_s)
+
+    async def run(self, limits: Limits) -> None:
+        """Run until stopped or until the limits are reached. Cancelled from outside, it hands everything back first."""
+        finished = anyio.Event()
+        async with anyio.create_task_group() as outer:
+            outer.start_soon(self._run_shielded, limits, finished)
+            try:
+                await finished.wait()
+            except anyio.get_cancelled_exc_class():
+                self.stop(0.0)
+                raise
+
+    async def _run_shielded(self, limits: Limits, finished: anyio.Event) -> None:
+        try:
+            with anyio.CancelScope(shield=True):
+                await self._run(limits)
+        finally:
+            finished.set()
+
+    async def _run(self, limits: Limits) -> None:
+        address = await self._store.listen(self.dispatcher.look)
+        heartbeat = await self._register(address)
+        try:
+            await self._janitor.take_back()
+            self._events.emit(ServiceStarted(self._clock.now(), self.worker.worker_id))
+            async with anyio.create_task_group() as recording:
+                recording.start_soon(self._settler.run, name="settler")
+                async with anyio.create_task_group() as moving:
+                    moving.start_soon(self._scribe.run, name="scribe")
+                    moving.start_soon(self._janitor.run, name="janitor")
+                    await self.dispatcher.run(Slots(moving, self.dispatcher.work), limits)
+                    moving.cancel_scope.cancel()
+                await self._scribe.run_once()
+                self._settler.close()
+        finally:
+            heartbeat.stop()
+            await self._store.dismiss(self.worker.worker_id)
+        self._events.emit(ServiceStopped(self._clock.now(), self.worker.worker_id))
+
+    async def _register(self, address: str | None) -> Heartbeat:
+        worker = this_worker(self._clock.now(), self._settings.scheduler.lease_s, address)
+        self.worker = worker
+        self.dispatcher.worker = self._janitor.worker = worker.worker_id
+        heartbeat = Heartbeat(
+            await self._store.register(worker),
+            self._runner,
+            self._events,
+            lease_s=worker.lease_s,
+            blocked_s=self._settings.scheduler.blocked_loop_s,
+            on_lost=self.dispatcher.look,
+        )
+        heartbeat.start()
+        return heartbeat

@@ -1,0 +1,103 @@
+"""Rows to records and back: the column lists, times in microseconds, bulk ``VALUES`` text."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from functools import cache
+from typing import Any
+
+from scheduler.job import Draft, Job, Status
+from scheduler.pauses import PauseWindow
+from scheduler.stores.base import Worker
+
+JOB_COLUMNS = (
+    "seq, job_id, task_type, target_type, target_id, payload_json, status, reason, error, priority, run_after_us, attempts, crashes, "
+    "max_attempts, timeout_s, token, worker, unique_key, owner, fingerprint, created_us, started_us, finished_us, waiting_us, "
+    "result_json, progress_json, state_json"
+)
+#: One JSON text for many rows: a row at a time, SQLite and the event loop would trade the GIL for every row.
+JOB_ARRAY = "json_array(" + JOB_COLUMNS + ")"
+
+DRAFT_COLUMNS = (
+    "job_id, task_type, target_type, target_id, payload_json, priority, run_after_us, max_attempts, timeout_s, unique_key, owner, "
+    "fingerprint, created_us, ready"
+)
+PAUSE_COLUMNS = "scope, until_us, reason, set_us, set_by, strikes, probe"
+WORKER_COLUMNS = "worker_id, host, boot, pid, pid_started, started_us, lease_s, address, beats, beat_us"
+
+STATUS = {str(status): status for status in Status}
+
+
+def us(seconds: float) -> int:
+    """Seconds since the epoch as whole microseconds; far times are clamped to what an integer column holds."""
+    if seconds > 9e12:
+        return 9_000_000_000_000_000_000
+    return round(seconds * 1_000_000)
+
+
+def us_or_none(seconds: float | None) -> int | None:
+    return None if seconds is None else us(seconds)
+
+
+def _s(microseconds: int | None) -> float | None:
+    return None if microseconds is None else microseconds / 1_000_000
+
+
+def job_from(row: Sequence[Any]) -> Job:
+    """A ``Job`` from a row of ``JOB_COLUMNS``."""
+    (seq, job_id, task_type, target_type, target_id, payload, status, reason, error, priority, run_after, attempts, crashes,
+     max_attempts, timeout_s, token, worker, unique_key, owner, fingerprint, created, started, finished, waiting,
+     result, progress, state) = row  # fmt: skip
+    return Job(
+        seq, job_id, task_type, target_type, target_id, payload, STATUS[status], reason, error, priority, run_after / 1_000_000,
+        attempts, crashes, max_attempts, timeout_s, token, worker, unique_key, owner, fingerprint, created / 1_000_000, _s(started),
+        _s(finished), _s(waiting), result, progress, state,
+    )  # fmt: skip
+
+
+def draft_values(draft: Draft, now_us: int) -> tuple[Any, ...]:
+    """A row of ``DRAFT_COLUMNS``."""
+    run_after_us = us(draft.run_after)
+    return (
+        draft.job_id, draft.task_type, draft.target_type, draft.target_id, draft.payload_json, draft.priority, run_after_us,
+        draft.max_attempts, draft.timeout_s, draft.unique_key, draft.owner, draft.fingerprint, now_us, int(run_after_us <= now_us),
+    )  # fmt: skip
+
+
+def window_from(row: Sequence[Any]) -> PauseWindow:
+    scope, until, reason, set_at, set_by, strikes, probe = row
+    return PauseWindow(scope, math.inf if until is None else until / 1_000_000, reason, set_at / 1_000_000, set_by, strikes, probe)
+
+
+def window_values(window: PauseWindow) -> tuple[Any, ...]:
+    until = None if math.isinf(window.until) else us(window.until)
+    return (window.scope, until, window.reason, us(window.set_at), window.set_by, window.strikes, window.probe)
+
+
+def worker_from(row: Sequence[Any]) -> Worker:
+    worker_id, host, boot, pid, pid_started, started, lease_s, address, beats, beat = row
+    return Worker(worker_id, host, boot, pid, pid_started, started / 1_000_000, lease_s, address, beats, beat / 1_000_000)
+
+
+def worker_values(worker: Worker) -> tuple[Any, ...]:
+    return (
+        worker.worker_id, worker.host, worker.boot, worker.pid, worker.pid_started, us(worker.started_at), worker.lease_s,
+        worker.address, worker.beats, us(worker.beat_at),
+    )  # fmt: skip
+
+
+@cache
+def values_text(rows: int, columns: int) -> str:
+    """``VALUES (?, ?), (?, ?) …``: one statement for many rows is one step, one release of the GIL."""
+    row = "(" + ", ".join("?" * columns) + ")"
+    return "VALUES " + ", ".join([row] * rows)
+
+
+def chunks(items: Sequence[Any]) -> Iterator[Sequence[Any]]:
+    """``items`` in pieces of 128, 16 and 1: few lengths, so that few statements are compiled."""
+    start = 0
+    for size in (128, 16, 1):
+        while len(items) - start >= size:
+            yield items[start : start + size]
+            start += size

@@ -1,0 +1,241 @@
+"""``SqliteStore``: the verbs of the ``Store`` port on one SQLite file."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from anyio import to_thread
+
+from scheduler.errors import StoreError
+from scheduler.job import RETRYABLE, UNFINISHED, Draft, Job, Lease, Receipt, Status, Transition
+from scheduler.pauses import PauseWindow
+from scheduler.stores.base import Claims, JobQuery, Lanes, Pulse, Settled, Settlement, Tally, Want, Worker
+from scheduler.stores.sqlite import schema, work
+from scheduler.stores.sqlite.hints import Hints
+from scheduler.stores.sqlite.query import COUNT_SQL, JOBS_SQL, where
+from scheduler.stores.sqlite.rows import (
+    PAUSE_COLUMNS,
+    STATUS,
+    WORKER_COLUMNS,
+    chunks,
+    job_from,
+    us,
+    values_text,
+    window_from,
+    worker_from,
+)
+from scheduler.stores.sqlite.writer import Connection, Writer, open_connection
+
+T = TypeVar("T")
+
+#: Walks the distinct task types of the ready rows by seeks: its cost is the number of lanes, not of jobs.
+_READY_LANES = """
+WITH RECURSIVE lane(name) AS (
+    SELECT min(task_type) FROM jobs WHERE ready = 1
+    UNION ALL
+    SELECT (SELECT min(task_type) FROM jobs WHERE ready = 1 AND task_type > lane.name) FROM lane WHERE lane.name IS NOT NULL
+)
+SELECT name FROM lane WHERE name IS NOT NULL
+"""
+
+
+class SqliteStore:
+    """Jobs in the SQLite file at ``path``; several processes may use it at once."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self._hints: Hints | None = None
+        self._writer: Writer | None = None
+        self._reader: Connection | None = None
+
+    @property
+    def url(self) -> str:
+        return f"sqlite:///{self.path}"
+
+    async def open(self) -> None:
+        await to_thread.run_sync(schema.prepare, self.path)
+        self._hints = Hints()
+        self._writer = Writer(await open_connection(self.path), self.path, self._hints.send)
+        self._reader = await open_connection(self.path, read_only=True)
+
+    async def close(self) -> None:
+        if self._hints is not None:
+            self._hints.deafen()
+        if self._writer is not None:
+            await self._writer.close()
+        if self._reader is not None:
+            await self._reader.close()
+        if self._hints is not None:
+            self._hints.close()
+        self._hints = self._writer = self._reader = None
+
+    async def check(self) -> None:
+        """Look for structural damage. Raises ``StoreDamagedError``."""
+        await to_thread.run_sync(schema.check, self.path)
+
+    # -- jobs in
+
+    async def enqueue(self, drafts: Sequence[Draft], now: float) -> list[Receipt]:
+        return await self._write(lambda connection: work.enqueue(connection, drafts, now), durable=True)
+
+    # -- attempts
+
+    async def lanes(self, now: float) -> Lanes:
+        return await self._read(_lanes, us(now))
+
+    async def claim(self, wants: Sequence[Want], worker: str, now: float) -> Claims:
+        return await self._write(lambda connection: work.claim(connection, wants, worker, now))
+
+    async def settle(self, settlements: Sequence[Settlement], now: float) -> list[Settled]:
+        # A pause must bind every process from the moment it is reported, power loss included.
+        durable = any(one.transition.pause is not None for one in settlements)
+        return await self._write(lambda connection: work.settle(connection, settlements, now), durable=durable)
+
+    async def note(self, lease: Lease, now: float, *, progress_json: str | None = None, state_json: str | None = None) -> bool:
+        return await self._write(lambda connection: work.note(connection, lease, progress_json, state_json), durable=state_json is not None)
+
+    async def lapsed(self, leases: Sequence[Lease]) -> list[Lease]:
+        return await self._read(_lapsed, leases) if leases else []
+
+    # -- people
+
+    async def find(self, query: JobQuery) -> list[Job]:
+        return await self._read(_find, query)
+
+    async def count(self, query: JobQuery) -> list[Tally]:
+        return await self._read(_count, query)
+
+    async def cancel(self, query: JobQuery, now: float) -> list[Job]:
+        narrowed = _only(query, UNFINISHED)
+        return await self._write(lambda connection: work.cancel(connection, narrowed, now), durable=True)
+
+    async def retry(self, query: JobQuery, now: float) -> list[Job]:
+        narrowed = _only(query, RETRYABLE)
+        return await self._write(lambda connection: work.retry(connection, narrowed, now), durable=True)
+
+    async def give_up(self, query: JobQuery, transition_of: Callable[[Job], Transition], now: float) -> list[tuple[Job, Transition]]:
+        narrowed = _only(query, frozenset({Status.RATE_LIMITED}))
+        return await self._write(lambda connection: work.give_up(connection, narrowed, transition_of, now))
+
+    async def prune(self, statuses: frozenset[Status], before: float, limit: int) -> int:
+        return await self._write(lambda connection: work.prune(connection, statuses, before, limit))
+
+    # -- pauses
+
+    async def pauses(self) -> list[PauseWindow]:
+        rows = await self._read(_rows, f"SELECT {PAUSE_COLUMNS} FROM pauses ORDER BY scope")
+        return [window_from(row) for row in rows]
+
+    async def pause(self, scope: str, until: float, now: float) -> PauseWindow:
+        return await self._write(lambda connection: work.pause(connection, scope, until, now), durable=True)
+
+    async def resume(self, scope: str, now: float) -> PauseWindow | None:
+        return await self._write(lambda connection: work.resume(connection, scope), durable=True)
+
+    # -- workers
+
+    async def workers(self) -> list[Worker]:
+        rows = await self._read(_rows, f"SELECT {WORKER_COLUMNS} FROM workers ORDER BY started_us, worker_id")
+        return [worker_from(row) for row in rows]
+
+    async def register(self, worker: Worker) -> Pulse:
+        await self._write(lambda connection: work.register(connection, worker), durable=True)
+        return SqlitePulse(self.path, worker.worker_id)
+
+    async def dismiss(self, worker_id: str) -> None:
+        await self._write(lambda connection: work.dismiss(connection, worker_id))
+
+    async def listen(self, on_hint: Callable[[], None]) -> str | None:
+        if self._hints is None:
+            raise StoreError("the store is closed")
+        return await self._hints.listen(on_hint)
+
+    # -- plumbing
+
+    async def _write(self, change: Callable[[sqlite3.Connection], T], *, durable: bool = False) -> T:
+        if self._writer is None:
+            raise StoreError("the store is closed")
+        return await self._writer.do(change, durable=durable)
+
+    async def _read(self, question: Callable[..., T], *args: Any) -> T:
+        if self._reader is None:
+            raise StoreError("the store is closed")
+        try:
+            return await self._reader.run(question, *args)
+        except sqlite3.Error as error:
+            raise schema.translated(error, self.path) from error
+
+
+class SqlitePulse:
+    """Renews one worker's row on a connection of its own; made and used in the heartbeat's thread."""
+
+    def __init__(self, path: Path, worker_id: str) -> None:
+        self._path = path
+        self._worker_id = worker_id
+        self._connection: sqlite3.Connection | None = None
+
+    def beat(self, now: float) -> bool:
+        try:
+            if self._connection is None:
+                self._connection = schema.connect(self._path)
+                self._connection.execute("PRAGMA synchronous = NORMAL")
+            renewed = self._connection.execute(
+                "UPDATE workers SET beats = beats + 1, beat_us = ? WHERE worker_id = ?", (us(now), self._worker_id)
+            )
+            return renewed.rowcount == 1
+        except sqlite3.Error as error:
+            raise schema.translated(error, self._path) from error
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+
+# -- questions, run in the reader's thread
+
+
+def _rows(connection: sqlite3.Connection, sql: str) -> list[Any]:
+    return connection.execute(sql).fetchall()
+
+
+def _lanes(connection: sqlite3.Connection, now_us: int) -> Lanes:
+    ready = {row[0] for row in connection.execute(_READY_LANES)}
+    due = connection.execute("SELECT task_type FROM jobs WHERE ready = 0 AND run_after_us <= ? LIMIT ?", (now_us, work.PROMOTE))
+    ready.update(row[0] for row in due)
+    (next_due_us,) = connection.execute("SELECT min(run_after_us) FROM jobs WHERE ready = 0 AND run_after_us > ?", (now_us,)).fetchone()
+    return Lanes(frozenset(ready), None if next_due_us is None else next_due_us / 1_000_000)
+
+
+def _lapsed(connection: sqlite3.Connection, leases: Sequence[Lease]) -> list[Lease]:
+    held: set[tuple[int, int]] = set()
+    for chunk in chunks(leases):
+        pairs = [value for lease in chunk for value in (lease.seq, lease.token)]
+        rows = connection.execute(
+            f"WITH lease(seq, token) AS ({values_text(len(chunk), 2)}) SELECT jobs.seq, jobs.token FROM lease CROSS JOIN jobs "
+            "ON jobs.seq = lease.seq AND jobs.token = lease.token WHERE jobs.status = 'processing'",
+            pairs,
+        )
+        held.update((row[0], row[1]) for row in rows)
+    return [lease for lease in leases if (lease.seq, lease.token) not in held]
+
+
+def _find(connection: sqlite3.Connection, query: JobQuery) -> list[Job]:
+    condition, values = where(query)
+    order = "seq DESC" if query.newest_first else "seq"
+    return [job_from(row) for row in connection.execute(JOBS_SQL.format(where=condition, order=order), (*values, query.limit))]
+
+
+def _count(connection: sqlite3.Connection, query: JobQuery) -> list[Tally]:
+    condition, values = where(query, paged=False)
+    rows = connection.execute(COUNT_SQL.format(where=condition), values)
+    return [Tally(task_type, STATUS[status], reason, count) for task_type, status, reason, count in rows]
+
+
+def _only(query: JobQuery, statuses: frozenset[Status]) -> JobQuery:
+    """``query`` narrowed to what the verb may touch."""
+    return replace(query, statuses=statuses if query.statuses is None else query.statuses & statuses)

@@ -1,0 +1,160 @@
+"""The writing connection and its one owner, who group-commits what the others send.
+
+Callers hand over *work*, a function of the connection, and wait for its result. While one group is being
+committed the next one gathers, so a thousand outcomes cost a handful of transactions. A caller that is
+cancelled only stops waiting: its work is done whole or not at all, and no transaction stays open.
+
+Does not belong here: what the work does (``work.py``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import aiosqlite
+
+from scheduler.errors import SchedulerError, StoreError
+from scheduler.stores.sqlite.schema import connect, translated
+
+T = TypeVar("T")
+Work = Callable[[sqlite3.Connection], Any]
+
+#: At most so many pieces of work share a transaction: bounds how long one caller waits for the others.
+GROUP = 256
+
+
+@dataclass(slots=True)
+class _Request:
+    work: Work
+    durable: bool
+    future: asyncio.Future[Any]
+
+
+class Connection(aiosqlite.Connection):
+    """An aiosqlite connection that runs a whole function in its thread: one hop for many statements."""
+
+    async def run(self, function: Callable[..., T], *args: Any) -> T:
+        # aiosqlite's own way to its thread; unannotated there
+        result: T = await self._execute(function, self._conn, *args)  # type: ignore[no-untyped-call]
+        return result
+
+
+async def open_connection(path: Path, *, read_only: bool = False) -> Connection:
+    """A connection with a thread of its own; raises ``StoreError`` when the file cannot be opened."""
+    connection = Connection(lambda: connect(path, read_only=read_only), iter_chunk_size=64)
+    # A store that was never closed, or a stuck file system, must not keep the process from ending.
+    # (aiosqlite up to 0.21 is a thread, later it has one.)
+    thread: Any = getattr(connection, "_thread", connection)
+    thread.daemon = True
+    try:
+        await connection
+    except sqlite3.Error as error:
+        raise translated(error, path) from error
+    return connection
+
+
+class Writer:
+    """Owns the writing connection. Its task lives while there is work and is never anybody's child."""
+
+    def __init__(self, connection: Connection, path: Path, after_commit: Work) -> None:
+        self._connection = connection
+        self._path = path
+        self._after_commit = after_commit
+        self._pending: deque[_Request] = deque()
+        self._pump: asyncio.Task[None] | None = None
+        self._closed = False
+
+    async def do(self, work: Callable[[sqlite3.Connection], T], *, durable: bool = False) -> T:
+        """Run ``work`` in a transaction; ``durable`` syncs it to disk before this returns.
+
+        Raises ``StoreBusyError``, ``StoreFullError`` … or whatever ``SchedulerError`` the work itself raises.
+        """
+        if self._closed:
+            raise StoreError("the store is closed")
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._pending.append(_Request(work, durable, future))
+        if self._pump is None:
+            self._pump = asyncio.create_task(self._run(), name="sqlite writer")
+        return await future
+
+    async def close(self) -> None:
+        """Finish what was accepted, then close the connection."""
+        self._closed = True
+        if self._pump is not None:
+            await asyncio.shield(self._pump)
+        await self._connection.close()
+
+    async def _run(self) -> None:
+        try:
+            while self._pending:
+                group = [self._pending.popleft() for _ in range(min(GROUP, len(self._pending)))]
+                await self._commit(group)
+        finally:
+            self._pump = None
+
+    async def _commit(self, group: Sequence[_Request]) -> None:
+        try:
+            answers = await self._connection.run(_in_one_transaction, group, self._path, self._after_commit)
+        except BaseException as error:
+            # The thread is gone or the loop is closing: nobody may wait for ever.
+            for request in group:
+                if not request.future.done():
+                    request.future.set_exception(StoreError(f"{self._path}: the store stopped: {error!r}"))
+            raise
+        for request, (value, failure) in zip(group, answers, strict=True):
+            if request.future.done():  # its caller was cancelled meanwhile
+                continue
+            if failure is None:
+                request.future.set_result(value)
+            else:
+                request.future.set_exception(failure)
+
+
+Answers = list[tuple[Any, Exception | None]]
+
+
+def _in_one_transaction(connection: sqlite3.Connection, group: Sequence[_Request], path: Path, after_commit: Work) -> Answers:
+    """Commit the group together; if a piece of work fails, each piece on its own, so that it fails alone."""
+    durable = any(request.durable for request in group)
+    try:
+        values = _transaction(connection, [request.work for request in group], durable)
+    except Exception as error:
+        _roll_back(connection)
+        if len(group) > 1 and not isinstance(error, sqlite3.OperationalError):
+            return [_in_one_transaction(connection, [request], path, after_commit)[0] for request in group]
+        failure = _failure(error, path)
+        return [(None, failure) for _ in group]
+    if durable:
+        after_commit(connection)
+    return [(value, None) for value in values]
+
+
+def _transaction(connection: sqlite3.Connection, works: Sequence[Work], durable: bool) -> list[Any]:
+    connection.execute("PRAGMA synchronous = FULL" if durable else "PRAGMA synchronous = NORMAL")
+    connection.execute("BEGIN IMMEDIATE")
+    values = [work(connection) for work in works]
+    connection.execute("COMMIT")
+    return values
+
+
+def _roll_back(connection: sqlite3.Connection) -> None:
+    if connection.in_transaction:  # after a full disk SQLite may have rolled back by itself
+        try:
+            connection.execute("ROLLBACK")
+        except sqlite3.Error:
+            if connection.in_transaction:
+                raise
+
+
+def _failure(error: Exception, path: Path) -> Exception:
+    if isinstance(error, SchedulerError):
+        return error
+    if isinstance(error, sqlite3.Error):
+        return translated(error, path)
+    return StoreError(f"{path}: {type(error).__name__}: {error}")
