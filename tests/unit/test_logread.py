@@ -314,8 +314,11 @@ async def test_following_reads_what_was_written_just_before_the_rotation(tmp_pat
 
 
 async def test_following_a_line_without_an_end_keeps_memory_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(streams, "MAX_LINE_BYTES", 1_000)
-    monkeypatch.setattr(streams, "_BLOCK_BYTES", 500)
+    monkeypatch.setattr(streams, "MAX_LINE_BYTES", 300_000)
     path = tmp_path / "log"
-    path.write_bytes(b"x" * 10_000 + b"\n" + line(event="after"))
+    path.write_bytes(b"x" * 10_000_000 + b"\n" + line(event="after"))
+    tracemalloc.start()
     assert await Follower(monkeypatch).events(follow(path, last=None)) == ["after"]
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 4_000_000
