@@ -1,0 +1,34 @@
+"""What every store's tests share: an opened store, closed at the end."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+
+from scheduler.stores.base import Store
+
+for part in (
+    "acts",
+    "contract",
+    "enqueueing",
+    "claiming",
+    "settling",
+    "pausing",
+    "asking",
+    "handling",
+    "working",
+    "keeping",
+    "model",
+    "wandering",
+):
+    pytest.register_assert_rewrite(f"tests.stores.{part}")
+
+
+@pytest.fixture
+async def store(make_store: Callable[[], Store]) -> AsyncIterator[Store]:
+    """The store under test; ``make_store`` is what a store's own test module supplies."""
+    made = make_store()
+    await made.open()
+    yield made
+    await made.close()

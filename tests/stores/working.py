@@ -1,0 +1,46 @@
+"""Contract, workers' rows and their pulses."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from anyio import to_thread
+
+from scheduler.stores.base import Store, Worker
+from tests.support.jobs import T0
+
+ADA = Worker("ada", host="here", boot="boot", pid=12, pid_started=T0 - 3.5, started_at=T0, lease_s=35.0, beat_at=T0)
+GRACE = replace(ADA, worker_id="grace", host="there", address="somewhere", started_at=T0 + 1)
+
+
+class Working:
+    async def test_a_registered_worker_is_seen_as_it_described_itself(self, store: Store) -> None:
+        assert await store.workers() == []
+        pulses = [await store.register(ADA), await store.register(GRACE)]
+        assert sorted(await store.workers(), key=lambda worker: worker.worker_id) == [ADA, GRACE]
+        for pulse in pulses:
+            pulse.close()
+
+    async def test_each_beat_is_counted_and_touches_nobody_else(self, store: Store) -> None:
+        await store.register(GRACE)
+        pulse = await store.register(ADA)
+        assert await to_thread.run_sync(pulse.beat, T0 + 5)
+        assert await to_thread.run_sync(pulse.beat, T0 + 10)
+        await to_thread.run_sync(pulse.close)
+        by_id = {worker.worker_id: worker for worker in await store.workers()}
+        assert by_id == {"ada": replace(ADA, beats=2, beat_at=T0 + 10), "grace": GRACE}
+
+    async def test_a_dismissed_worker_learns_it_from_its_next_beat(self, store: Store) -> None:
+        pulse = await store.register(ADA)
+        await store.dismiss("ada")
+        assert await store.workers() == []
+        assert not await to_thread.run_sync(pulse.beat, T0 + 5)
+        assert await store.workers() == []
+        await to_thread.run_sync(pulse.close)
+
+    async def test_dismissing_nobody_is_nothing(self, store: Store) -> None:
+        await store.dismiss("nobody")
+
+    async def test_listening_for_hints_is_possible(self, store: Store) -> None:
+        address = await store.listen(lambda: None)
+        assert address is None or address
