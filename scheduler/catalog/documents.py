@@ -65,7 +65,7 @@ def _markdown_heading(lines: list[str]) -> str:
     fence = ""
     for index, line in enumerate(lines):
         mark = _FENCE.match(line)
-        if False:
+        if mark and not fence:
             fence = mark[1]
         elif mark and mark[1].startswith(fence):
             fence = ""
