@@ -1,0 +1,75 @@
+"""The port to whatever enriches: one question about one subject, one answer of an asked-for shape.
+
+Small enough that an extractive engine without a network and a chat model both fit: the engine
+fills the fields that it knows by name, the model is given ``instructions`` and the answer's JSON
+schema. Does not belong here: which routes ask what (``handlers/enrichment.py``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+A = TypeVar("A", bound=BaseModel)
+
+CODE, DOCUMENT, CONVERSATION = "code", "document", "conversation"
+
+
+class SummaryAndKeywords(BaseModel):
+    """An answer: what the subject is about, in a few sentences and in words to find it by."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    summary: str = Field(description="What it is and does, in one to three plain sentences")
+    keywords: list[str] = Field(description="Five to ten words or short phrases to find it by, most telling first")
+
+
+class Topics(BaseModel):
+    """An answer: the broader subjects that the subject belongs to."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    topics: list[str] = Field(description="Two to five broad subjects of one to three words, in lower case")
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What is asked about. ``kind`` is ``CODE``, ``DOCUMENT`` or ``CONVERSATION``.
+
+    ``language`` is the programming language of code (lower case); ``entity`` what sort of code or
+    document it is ("function", "class", "markdown" ...). ``messages`` are ``(role, text)`` pairs.
+    """
+
+    kind: str
+    title: str = ""
+    text: str = ""
+    path: str = ""
+    language: str = ""
+    entity: str = ""
+    messages: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Question(Generic[A]):
+    """``answer`` is the shape that is wanted; ``instructions`` are for providers that read prose."""
+
+    subject: Subject
+    answer: type[A]
+    instructions: str
+
+
+class Provider(Protocol):
+    """Whoever answers. One object serves all handlers of a process, many calls at once."""
+
+    @property
+    def model(self) -> str:
+        """Who answers, ``provider:model``: results of another model are not fresh."""
+        ...
+
+    async def ask(self, question: Question[A]) -> A:
+        """Answer, once: no retries inside. Raises ``AIProviderError`` and its kinds."""
+        ...
+
+    async def aclose(self) -> None: ...
