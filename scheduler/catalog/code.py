@@ -79,9 +79,14 @@ def entities(text: str, language: Language) -> Iterator[Entity]:
     tree_sitter, grammar, query = _tools(language)
     root = tree_sitter.Parser(grammar).parse(source).root_node
     spans, outer_of, leads = _captured(tree_sitter.QueryCursor(query).matches(root))
-    if not spans and root.has_error:
+    if not spans and _is_noise(root):
         raise SkippedError(SkipReason.UNPARSABLE, f"no part of it is valid {language.name}")
     yield from _named(spans, source, outer_of, leads)
+
+
+def _is_noise(root: Node) -> bool:
+    """Whether nothing in the file is code; one line that is newer than its grammar does not make it so."""
+    return root.has_error and all(part.has_error or part.is_extra for part in root.named_children)
 
 
 def _captured(matches: list[tuple[int, dict[str, list[Node]]]]) -> tuple[list[_Span], dict[int, Node], dict[int, Node]]:

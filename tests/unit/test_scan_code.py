@@ -153,7 +153,7 @@ def test_a_file_of_which_nothing_parses_is_reported(tmp_path: Path) -> None:
     assert [(skip.path.name, skip.reason) for skip in skips] == [("noise.py", SkipReason.UNPARSABLE)]
 
 
-@pytest.mark.parametrize("source", ["", "\n\n  \n", "# only a comment\n", "x = 1\n"])
+@pytest.mark.parametrize("source", ["", "\n\n  \n", "# only a comment\n", "x = 1\n", "import os\n???\n"])
 def test_a_file_without_entities_is_no_fault(tmp_path: Path, source: str) -> None:
     skips: list[Skip] = []
     (tmp_path / "a.py").write_text(source)
