@@ -130,12 +130,15 @@ class CatalogFollower:
 
 
 def findings_of(result: Any, at: float) -> Findings | None:
-    """What a handler's result teaches about its target; None if it is of another kind."""
+    """What a handler's result teaches about its target; None if it is of another kind.
+
+    Empty fields teach nothing: a handler leaves empty what it was not asked for, and another one may have filled it.
+    """
     if not isinstance(result, Mapping):
         return None
     summary, model = result.get("summary"), result.get("model")
     return Findings(
-        summary=summary if isinstance(summary, str) else None,
+        summary=summary if isinstance(summary, str) and summary else None,
         keywords=_words(result.get("keywords")),
         topics=_words(result.get("topics")),
         model=model if isinstance(model, str) else None,
@@ -144,11 +147,11 @@ def findings_of(result: Any, at: float) -> Findings | None:
 
 
 def _words(value: Any) -> tuple[str, ...] | None:
-    """A list of words, or of objects that have a ``name`` or ``topic``."""
+    """A list of words, or of objects that have a ``name`` or ``topic``; None if there are none."""
     if not isinstance(value, list):
         return None
     plain = [item.get("name") or item.get("topic") if isinstance(item, Mapping) else item for item in value]
-    return tuple(word for word in plain if isinstance(word, str) and word)
+    return tuple(word for word in plain if isinstance(word, str) and word) or None
 
 
 def _update_of(event: JobEvent) -> Update:

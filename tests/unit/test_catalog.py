@@ -447,6 +447,18 @@ class TestTheFollower:
         found = findings_of(result, 1.0)
         assert found is None or (found.summary, found.keywords, found.model) == (None, None, None)
 
+    async def test_what_a_handler_was_not_asked_for_stays_as_another_one_left_it(self, catalog: Catalog) -> None:
+        await catalog.record([target()], 0.5)
+        follower = CatalogFollower(catalog)
+        follower.note(completed(101.0, job()))
+        await follower.flush()
+        follower.note(
+            completed(103.0, job(job_id="j2", created_at=102.0), {"summary": "", "keywords": [], "topics": ["new"], "model": "m"})
+        )
+        await follower.flush()
+        now = await entry(catalog)
+        assert (now.summary, now.keywords, now.topics, now.model) == (RESULT["summary"], ("pulse", "sensor"), ("new",), "m")
+
     def test_topics_may_be_objects_with_a_name(self) -> None:
         found = findings_of({"topics": ["a", {"name": "b", "weight": 1}, {"topic": "c"}]}, 1.0)
         assert found is not None
