@@ -24,7 +24,7 @@ _ATX_HEADING = re.compile(r"#{1,6}[ \t]+(.*?)[ \t#]*")
 _RULER = re.compile(r"[ \t]*([=\-~^\"'*+`#_])\1{2,}[ \t]*")
 _BULLET = re.compile(r"[ \t]*(?:[-*+•]|\d{1,3}[.)])[ \t]+(?=\S)")
 _DROPPED = re.compile(r"[ \t]*(?:\||>>>|\.\.\s|\.\. |:[\w-]+[^:\n]*:|@\w+|\+[-=+]+\+|import\s|Copyright\b|SPDX-|\(c\)\s|©)")
-_QUOTE = re.compile(r"(?![ \t]*>>>)(?:[ \t]*>)+[ \t]?")
+_QUOTE = re.compile(r"^(?![ \t]*>>>)(?:[ \t]*>)+[ \t]?")
 _FIELD_HEADING = re.compile(
     r"[ \t]*(?:Args|Arguments|Parameters|Returns|Return|Yields|Raises|Attributes|Examples?|Notes?|See Also|References):?[ \t]*"
 )

@@ -88,6 +88,7 @@ ROWS: list[Row] = [
     ("Anthropic contract", 400, {}, anthropic("invalid_request_error", "contract_spend_limit_reached"), QuotaExhaustedError, None),
     ("Anthropic billing", 402, {}, anthropic("billing_error"), QuotaExhaustedError, None),
     ("Anthropic overloaded", 529, {}, anthropic("overloaded_error"), OverloadedError, None),
+    ("overloaded, status alone", 529, {}, "", OverloadedError, None),
     ("Anthropic too large", 413, {}, anthropic("request_too_large"), ContextTooLongError, None),
     ("Anthropic key", 401, {}, anthropic("authentication_error"), AuthError, None),
     ("Anthropic forbidden", 403, {}, anthropic("permission_error"), AuthError, None),
