@@ -5,13 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from handlers.providers.anthropic import AnthropicProvider
-from handlers.providers.local import LocalProvider
+from handlers.providers.chat import missing_extra
 from handlers.providers.openai import OpenAIProvider
 from handlers.providers.port import CODE, CONVERSATION, DOCUMENT, Provider, Question, Subject, SummaryAndKeywords, Topics
 from scheduler.settings import ProviderSettings
 
+
+def _local(settings: ProviderSettings) -> Provider:
+    try:
+        from handlers.providers.local import LocalProvider  # an optional extra with numpy behind it: loaded by who uses it
+    except ImportError as error:
+        raise missing_extra("local") from error
+    return LocalProvider()
+
+
 _KINDS: Mapping[str, Callable[[ProviderSettings], Provider]] = {
-    "local": lambda settings: LocalProvider(),
+    "local": _local,
     "openai": OpenAIProvider,
     "anthropic": AnthropicProvider,
 }

@@ -94,8 +94,8 @@ def api_key(configured: str, usual: str, *, needed: bool) -> str:
 
 
 def missing_extra(kind: str) -> ConfigError:
-    """The error for a client library that is not installed."""
-    return ConfigError(f"[provider] kind = {kind!r} needs the {kind} client: pip install 'ai-job-scheduler[{kind}]'")
+    """The error for a provider whose libraries are not installed."""
+    return ConfigError(f"[provider] kind = {kind!r} needs libraries that are not installed: pip install 'ai-job-scheduler[{kind}]'")
 
 
 def _unfenced(text: str) -> str:
