@@ -35,6 +35,7 @@ from scheduler.outcome import (
 from scheduler.pauses import PauseRequest, clamp_retry_after, pool_scope
 from scheduler.policy import OVERLOAD_PAUSE_S, PAUSE_CAP_S, QUOTA_PAUSE_CAP_S, QUOTA_PAUSE_S, Policy, backoff_s
 from scheduler.pools.answers import error_from_exception
+from scheduler.redact import redact
 from scheduler.values import printable
 
 #: In a group of errors the one that says most about what to do next speaks for all.
@@ -100,12 +101,12 @@ def _unroutable(job: Job, outcome: Unroutable, policy: Policy, now: float, rng: 
 
 
 def _bad_payload(job: Job, outcome: BadPayload, policy: Policy, now: float, rng: Random) -> Transition:
-    return Transition(Status.FAILED_PAYLOAD_PARSING, outcome.reason, printable(outcome.error))
+    return Transition(Status.FAILED_PAYLOAD_PARSING, outcome.reason, printable(redact(outcome.error)))
 
 
 def _bad_result(job: Job, outcome: BadResult, policy: Policy, now: float, rng: Random) -> Transition:
     # Not tried again: the same code would pay the provider for the same unusable result.
-    return Transition(Status.FAILED_JOB_LOGIC, "bad_result", printable(outcome.error))
+    return Transition(Status.FAILED_JOB_LOGIC, "bad_result", printable(redact(outcome.error)))
 
 
 def _waited_too_long(job: Job, outcome: WaitedTooLong, policy: Policy, now: float, rng: Random) -> Transition:
@@ -191,7 +192,8 @@ def describe(error: BaseException) -> str:
         message = str(error)
     except Exception:  # a broken __str__ must not hide the failure
         message = "<unprintable>"
-    return printable(f"{type(error).__name__}: {message}" if message else type(error).__name__)
+    # Redacted before it is cut: half a secret is not recognised as one.
+    return printable(redact(f"{type(error).__name__}: {message}" if message else type(error).__name__))
 
 
 def _leaves(error: BaseException) -> Iterator[BaseException]:

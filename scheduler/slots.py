@@ -18,7 +18,7 @@ from anyio.abc import TaskGroup
 W = TypeVar("W")
 
 #: A slot whose work never waits lets others run after so many pieces.
-TURN = 32
+TURN = 64
 
 
 class Slots(Generic[W]):
