@@ -80,6 +80,7 @@ class Service:
             with anyio.CancelScope(shield=True):
                 await self._run(limits)
         finally:
+            self._settler.close()
             finished.set()
 
     async def _run(self, limits: Limits) -> None:
@@ -96,7 +97,7 @@ class Service:
                     await self.dispatcher.run(Slots(moving, self.dispatcher.work), limits)
                     moving.cancel_scope.cancel()
                 await self._scribe.run_once()
-                self._settler.close()
+                self._settler.finish()
         finally:
             heartbeat.stop()
             await self._store.dismiss(self.worker.worker_id)

@@ -87,7 +87,7 @@ class Settler:
             await self._send.send(ended)
 
     async def run(self) -> None:
-        """Settle what comes, until ``close``."""
+        """Settle what comes, until ``finish``."""
         async for first in self._receive:
             batch = [first]
             while len(batch) < BACKLOG:
@@ -99,9 +99,14 @@ class Settler:
             self._unsettled -= len(batch)
             self._on_settled(batch)
 
-    def close(self) -> None:
+    def finish(self) -> None:
         """No more will come: ``run`` ends when everything is recorded."""
         self._send.close()
+
+    def close(self) -> None:
+        """Give the queue back, whether or not ``run`` ever ran."""
+        self._send.close()
+        self._receive.close()
 
     async def settle(self, batch: list[Ended]) -> None:
         """Record ``batch`` past the queue: for ends that no attempt here brought about."""
