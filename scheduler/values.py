@@ -26,7 +26,7 @@ _BAD_TEXT = re.compile("[\x00\ud800-\udfff]")
 
 def decode_json(text: str) -> Any:
     """Decode JSON text; raises ``ValueError`` when it is not JSON (NaN and infinities are not)."""
-    return pydantic_core.from_json(text, allow_inf_nan=False)
+    return pydantic_core.from_json(text.encode(), allow_inf_nan=False)  # a lone surrogate does not encode: a ValueError too
 
 
 def encode_json(value: Any, what: str = "payload") -> str:
