@@ -40,6 +40,7 @@ class TestSources:
     def test_flag_beats_environment_beats_file_beats_default(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         path = a_file(tmp_path, "[scheduler]\nconcurrency = 4\n")
         flags = {"scheduler": {"concurrency": 6}}
+        assert load(path, flags).scheduler.concurrency == 6
         seen = [load().scheduler.concurrency, load(path).scheduler.concurrency]
         monkeypatch.setenv("SCHEDULER_CONCURRENCY", "5")
         seen += [load(path).scheduler.concurrency, load(path, flags).scheduler.concurrency]
@@ -180,6 +181,9 @@ class TestPolicies:
         assert (general.max_attempts, general.timeout_s, general.pool) == (3, 10, None)
         assert (wished.max_attempts, wished.timeout_s, wished.pool) == (5, 20, "main")
         assert (own.max_attempts, own.timeout_s, own.pool) == (9, 20, "side")
+
+    def test_an_empty_pool_takes_a_task_type_out_of_its_handlers_pool(self) -> None:
+        assert load({"task_types": {"one": {"pool": ""}}}).policy("one", pool="main").pool == ""
 
     def test_pauses_and_backoff_are_the_general_ones(self) -> None:
         policy = load({"scheduler": {"backoff_base_s": 0, "backoff_max_s": 5, "rate_limit_pause_s": 0, "give_up_after_s": 0}}).policy("one")
