@@ -190,8 +190,6 @@ class Scheduler:
         while portion := await self.store.cancel(limited(query, PORTION, newest_first=False), self.clock.now()):
             cancelled.extend(portion)
             self._tell_cancelled(portion)
-            if len(portion) < PORTION:
-                break
         return cancelled
 
     def _tell_cancelled(self, jobs: list[Job]) -> None:
@@ -215,8 +213,6 @@ class Scheduler:
                 self.events.emit(JobRequeued(now, job))
             if self._service is not None:
                 self._service.dispatcher.wake({job.task_type for job in portion})
-            if len(portion) < PORTION:
-                break
         return sent
 
     async def _selection(self, job_id: str | None, owner: str | None, statuses: frozenset[Status], which: Mapping[str, Any]) -> JobQuery:

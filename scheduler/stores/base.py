@@ -193,18 +193,21 @@ class Store(Protocol):
         ...
 
     async def cancel(self, query: JobQuery, now: float) -> list[Job]:
-        """Cancel what is waiting or running; returns the jobs as they were before."""
+        """Cancel what is waiting or running, at most ``limit`` jobs; returns them as they were before.
+
+        None left when it returns an empty list.
+        """
         ...
 
     async def retry(self, query: JobQuery, now: float) -> list[Job]:
-        """Send failed and cancelled jobs back to ``pending`` with fresh attempts; returns them as they were.
+        """Send failed and cancelled jobs back to ``pending`` with fresh attempts, at most ``limit``; returns them as they were.
 
-        A job whose unique key an unfinished job has by now is left alone.
+        A job whose unique key an unfinished job has by now is left alone. None left when it returns an empty list.
         """
         ...
 
     async def give_up(self, query: JobQuery, transition_of: Callable[[Job], Transition], now: float) -> list[tuple[Job, Transition]]:
-        """End ``rate_limited`` jobs that waited too long: claim and guarded end in one write."""
+        """End ``rate_limited`` jobs that waited too long, at most ``limit``: claim and guarded end in one write."""
         ...
 
     async def prune(self, statuses: frozenset[Status], before: float, limit: int) -> int:

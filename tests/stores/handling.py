@@ -42,10 +42,10 @@ class Cancelling:
         assert await store.cancel(JobQuery(), T0 + 5) == []
         assert await get(store, job.job_id) == job
 
-    async def test_all_that_match_are_cancelled_whatever_the_limit(self, store: Store) -> None:
+    async def test_all_that_match_are_cancelled_a_portion_at_a_time(self, store: Store) -> None:
         await put(store, *[a_draft() for _ in range(150)], a_draft("other"))
-        cancelled = await store.cancel(JobQuery(task_types=frozenset({"lane"})), T0)
-        assert len(cancelled) == 150
+        query = JobQuery(task_types=frozenset({"lane"}), limit=100)
+        assert [len(await store.cancel(query, T0)) for _ in range(3)] == [100, 50, 0]
         assert [job.task_type for job in await find(store, statuses=UNFINISHED)] == ["other"]
 
     async def test_nobody_cancels_a_foreign_job(self, store: Store) -> None:
@@ -86,14 +86,14 @@ class Retrying:
         assert [await get(store, job.job_id) for job in (done, running)] == [done, running]
         assert (await get(store, waiting.job_id)).status is Status.PENDING
 
-    async def test_failures_are_sent_back_in_bulk_by_reason_whatever_the_limit(self, store: Store) -> None:
+    async def test_failures_are_sent_back_by_reason_a_portion_at_a_time(self, store: Store) -> None:
         await put(store, *[a_draft() for _ in range(130)])
         claims = await claim(store, want(limit=130))
         for number, one in enumerate(claims):
             reason = "quota_exhausted" if number % 13 else "auth"
             await settle(store, one.lease, Transition(Status.FAILED_AI, reason, "no"))
         query = JobQuery(statuses=frozenset({Status.FAILED_AI}), reasons=frozenset({"quota_exhausted"}))
-        assert len(await store.retry(query, T0)) == 120
+        assert [len(await store.retry(query, T0)) for _ in range(3)] == [100, 20, 0]
         assert {job.reason for job in await find(store, statuses=TERMINAL)} == {"auth"}
 
     async def test_a_job_whose_key_is_taken_is_left_alone(self, store: Store) -> None:

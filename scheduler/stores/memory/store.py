@@ -177,7 +177,8 @@ class MemoryStore:
 
     async def cancel(self, query: JobQuery, now: float) -> list[Job]:
         await checkpoint()
-        found = [job for job in self._jobs.matching(query) if job.status in UNFINISHED]
+        unfinished = (job for job in self._jobs.matching(query) if job.status in UNFINISHED)
+        found = list(islice(unfinished, max(0, query.limit)))
         for job in found:
             self._jobs.put(replace(job, status=Status.CANCELLED, reason="cancelled", worker=None, finished_at=now))
             self._end_probe(job, False, now)
@@ -186,7 +187,7 @@ class MemoryStore:
     async def retry(self, query: JobQuery, now: float) -> list[Job]:
         await checkpoint()
         candidates = [job for job in self._jobs.matching(replace(query, newest_first=False)) if job.status in RETRYABLE]
-        return [job for job in candidates if self._requeue(job, now)]
+        return list(islice((job for job in candidates if self._requeue(job, now)), max(0, query.limit)))
 
     def _requeue(self, job: Job, now: float) -> bool:
         if self._jobs.holder(job.unique_key) is not None:

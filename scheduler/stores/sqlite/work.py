@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
-from itertools import chain
+from itertools import chain, groupby
 from typing import Any
 
 import pydantic_core
@@ -119,7 +119,7 @@ def _claim_lane(
     if Gate.CLOSED in gates.values() or Gate.PROBING in gates.values():
         return []
     probing = tuple(scope for scope, gate in gates.items() if gate is Gate.PROBE)
-    rows = _take(connection, want, 1 if probing else want.limit, worker, now_us)
+    rows = _take(connection, want, min(want.limit, 1) if probing else want.limit, worker, now_us)
     claims = [_claim_from(row, worker, now_us, probing) for row in rows]
     if claims and probing:
         for scope in probing:
@@ -160,12 +160,20 @@ def _claim_from(row: list[Any], worker: str, now_us: int, probing: tuple[str, ..
 
 
 def settle(connection: sqlite3.Connection, settlements: Sequence[Settlement], now: float) -> list[Settled]:
-    """End attempts: plain ones in bulk, those that touch pauses one by one, in order among themselves."""
-    plain = [one for one in settlements if one.transition.pause is None and not one.lease.probing]
-    if len(plain) == len(settlements):
-        return _settle_plain(connection, plain, us(now))
-    settled = dict(zip(map(id, plain), _settle_plain(connection, plain, us(now)), strict=True))
-    return [settled.get(id(one)) or _settle_at_gate(connection, one, now) for one in settlements]
+    """End attempts in order: runs of plain ones in bulk, those that touch pauses one by one."""
+    settled: list[Settled] = []
+    for at_gate, run in groupby(settlements, key=_is_at_gate):
+        if at_gate:
+            settled.extend(_settle_at_gate(connection, one, now) for one in run)
+        else:
+            settled.extend(_settle_plain(connection, list(run), us(now)))
+    # Whoever was declared lost may have been a probe, and a lost job's lease does not say so.
+    forget_probes(connection, [one.lease.job_id for one, end in zip(settlements, settled, strict=True) if end.applied])
+    return settled
+
+
+def _is_at_gate(settlement: Settlement) -> bool:
+    return settlement.transition.pause is not None or bool(settlement.lease.probing)
 
 
 def _settle_plain(connection: sqlite3.Connection, settlements: Sequence[Settlement], now_us: int) -> list[Settled]:
@@ -232,12 +240,10 @@ def _settle_at_gate(connection: sqlite3.Connection, settlement: Settlement, now:
         _save_window(connection, window)
     for scope in lease.probing:
         probed = _window(connection, scope)
-        if probed is None or (window is not None and scope == window.scope):
-            continue
-        if end.status is Status.COMPLETED and probed.probe == lease.job_id:
+        # A window that was extended or set by hand meanwhile is not this probe's to end.
+        if end.status is Status.COMPLETED and probed and probed.probe == lease.job_id and probed.gate(now) is Gate.PROBING:
             connection.execute("DELETE FROM pauses WHERE scope = ?", (scope,))
             resumed.append(scope)
-    forget_probes(connection, [lease.job_id])
     return Settled(True, window, tuple(resumed))
 
 
@@ -253,8 +259,9 @@ def note(connection: sqlite3.Connection, lease: Lease, progress_json: str | None
 # -- people
 
 
-def matching(connection: sqlite3.Connection, query: JobQuery) -> list[Job]:
+def matching(connection: sqlite3.Connection, query: JobQuery, also: str = "1") -> list[Job]:
     sql, values = where(query)
+    sql = f"{sql} AND {also}"
     return [job_from(row) for row in connection.execute(JOBS_SQL.format(where=sql, order="seq"), (*values, query.limit))]
 
 
@@ -270,21 +277,26 @@ def cancel(connection: sqlite3.Connection, query: JobQuery, now: float) -> list[
     return jobs
 
 
+_KEY_IS_FREE = (
+    "(unique_key IS NULL OR NOT EXISTS (SELECT 1 FROM jobs AS held WHERE held.unique_key = jobs.unique_key "
+    "AND held.status IN ('pending', 'processing', 'rate_limited', 'retry_ai')))"
+)
+
+
 def retry(connection: sqlite3.Connection, query: JobQuery, now: float) -> list[Job]:
     sent: list[Job] = []
-    for job in matching(connection, query):
-        if job.unique_key is not None and connection.execute(
-            "SELECT 1 FROM jobs WHERE unique_key = ? AND status IN ('pending', 'processing', 'rate_limited', 'retry_ai')", (job.unique_key,)
-        ).fetchone():
-            continue
-        _change(
-            connection,
-            [job],
-            "status = 'pending', reason = NULL, error = NULL, attempts = 0, crashes = 0, result_json = NULL, progress_json = NULL, "
-            "waiting_us = NULL, started_us = NULL, finished_us = NULL, run_after_us = ?, ready = 1",
-            (us(now),),
-        )
-        sent.append(job)
+    keys: set[str] = set()
+    for job in matching(connection, query, _KEY_IS_FREE):
+        if job.unique_key is None or job.unique_key not in keys:  # two failed jobs may have had the same key
+            sent.append(job)
+            keys.update([job.unique_key] if job.unique_key else [])
+    _change(
+        connection,
+        sent,
+        "status = 'pending', reason = NULL, error = NULL, attempts = 0, crashes = 0, result_json = NULL, progress_json = NULL, "
+        "waiting_us = NULL, started_us = NULL, finished_us = NULL, run_after_us = ?, ready = 1",
+        (us(now),),
+    )
     return sent
 
 
@@ -303,6 +315,8 @@ def give_up(
 
 
 def prune(connection: sqlite3.Connection, statuses: frozenset[Status], before: float, limit: int) -> int:
+    if not statuses:
+        return 0
     marks = ", ".join("?" * len(statuses))
     return connection.execute(
         "DELETE FROM jobs WHERE seq IN (SELECT seq FROM jobs INDEXED BY jobs_finished "

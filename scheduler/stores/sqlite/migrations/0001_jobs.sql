@@ -3,7 +3,7 @@
 -- Each partial index holds only the rows that its question is about, so that the cost of a claim does
 -- not grow with finished, future, paused or foreign-lane rows.
 CREATE TABLE jobs (
-    seq           INTEGER PRIMARY KEY,
+    seq           INTEGER PRIMARY KEY AUTOINCREMENT, -- never used again: leases name it
     job_id        TEXT    NOT NULL,
     task_type     TEXT    NOT NULL,
     target_type   TEXT    NOT NULL,
