@@ -1,0 +1,220 @@
+"""``jobs``, ``show``, ``cancel`` and ``retry``: looking at jobs and moving them by hand."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import anyio
+import typer
+
+from scheduler.cli import options, render
+from scheduler.cli.render import Column
+from scheduler.clock import SystemClock
+from scheduler.errors import NotFoundError, SchedulerError
+from scheduler.job import Job, Status
+from scheduler.runtime import Scheduler
+
+JobIds = Annotated[list[str] | None, typer.Argument(help="Jobs by id", metavar="[ID]...", show_default=False)]
+_COLUMNS = (
+    Column("job"),
+    Column("status"),
+    Column("reason"),
+    Column("task type"),
+    Column("target", whole=False),
+    Column("attempts", right=True),
+    Column("created"),
+)
+
+
+def jobs(
+    status: options.Statuses = None,
+    reason: options.Reasons = None,
+    task_type: options.TaskTypes = None,
+    target_type: options.TargetType = None,
+    target_id: options.TargetId = None,
+    owner: options.Owner = None,
+    limit: Annotated[int, typer.Option("--limit", "-n", help="At most so many", metavar="N")] = 50,
+    before: Annotated[str | None, typer.Option("--before", help="Only jobs older than this one: the next page", metavar="ID")] = None,
+    as_json: options.AsJson = False,
+    config: options.ConfigFile = None,
+    store: options.StoreUrl = None,
+    assign: options.Assignments = None,
+) -> None:
+    """List jobs, newest first."""
+
+    async def ask() -> list[Job]:
+        async with options.opened(options.settings_for(config, store, assign)) as scheduler:
+            before_seq = None if before is None else (await _known(scheduler, before, owner)).seq
+            return await scheduler.jobs(
+                status=status,
+                reason=reason,
+                task_type=task_type,
+                target_type=target_type,
+                target_id=target_id,
+                owner=owner,
+                limit=limit,
+                before_seq=before_seq,
+            )
+
+    found = anyio.run(ask)
+    if as_json:
+        render.emit_json([render.job_dict(job) for job in found])
+    elif not found:
+        render.say("no jobs")
+    else:
+        render.table(_COLUMNS, map(_row, found))
+        if len(found) == limit:
+            render.note(f"there may be more: --before {found[-1].job_id}")
+
+
+def _row(job: Job) -> tuple[Any, ...]:
+    target = f"{job.target_type} {render.tail(job.target_id, 60)}".strip()
+    return job.job_id, job.status, job.reason, job.task_type, target, job.attempts, render.local_time(job.created_at)
+
+
+def show(
+    job_id: Annotated[str, typer.Argument(help="The job", metavar="ID")],
+    owner: options.Owner = None,
+    as_json: options.AsJson = False,
+    config: options.ConfigFile = None,
+    store: options.StoreUrl = None,
+    assign: options.Assignments = None,
+) -> None:
+    """Show everything about one job."""
+
+    async def ask() -> Job:
+        async with options.opened(options.settings_for(config, store, assign)) as scheduler:
+            return await _known(scheduler, job_id, owner)
+
+    job = anyio.run(ask)
+    if as_json:
+        render.emit_json(render.job_dict(job))
+        return
+    render.facts(_facts(job))
+    for name, body in (("payload", job.payload_json), ("result", job.result_json), ("checkpoint", job.state_json)):
+        if body is not None:
+            render.heading(name)
+            value = render.decoded(body)
+            render.say(value if isinstance(value, str) else json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def _facts(job: Job) -> list[tuple[str, Any]]:
+    finished = job.finished_at
+    took = None if finished is None or job.started_at is None else render.span(max(0.0, finished - job.started_at))
+    allowed = "" if job.max_attempts is None else f" of {job.max_attempts}"
+    progress = render.decoded(job.progress_json)
+    waits = job.status.is_waiting and job.run_after > SystemClock.now()
+    return [
+        ("job", job.job_id),
+        ("task type", job.task_type),
+        ("target", f"{job.target_type} {job.target_id}".strip() or None),
+        ("status", job.status),
+        ("reason", job.reason),
+        ("error", job.error),
+        ("attempts", f"{job.attempts}{allowed}"),
+        ("crashes", job.crashes or None),
+        ("priority", job.priority or None),
+        ("time limit", None if job.timeout_s is None else render.span(job.timeout_s)),
+        ("unique key", job.unique_key),
+        ("owner", job.owner),
+        ("worker", job.worker),
+        ("progress", None if not isinstance(progress, dict) else f"{progress.get('percent')} % {progress.get('message') or ''}".strip()),
+        ("created", render.local_time(job.created_at)),
+        ("due", render.local_time(job.run_after) if waits else None),
+        ("put off since", render.local_time(job.waiting_since) if job.status.is_waiting else None),
+        ("started", render.local_time(job.started_at)),
+        ("finished", render.local_time(finished)),
+        ("took", took),
+    ]
+
+
+def cancel(
+    ids: JobIds = None,
+    status: options.Statuses = None,
+    reason: options.Reasons = None,
+    task_type: options.TaskTypes = None,
+    target_type: options.TargetType = None,
+    target_id: options.TargetId = None,
+    owner: options.Owner = None,
+    as_json: options.AsJson = False,
+    config: options.ConfigFile = None,
+    store: options.StoreUrl = None,
+    assign: options.Assignments = None,
+) -> None:
+    """Cancel jobs that wait or run, by id or all that match. What has ended is left alone."""
+    which = _which(ids, status=status, reason=reason, task_type=task_type, target_type=target_type, target_id=target_id)
+
+    async def change() -> list[Job]:
+        async with options.opened(options.settings_for(config, store, assign)) as scheduler:
+            if not ids:
+                return await scheduler.cancel(owner=owner, **which)
+            known = [await _known(scheduler, job_id, owner) for job_id in ids]
+            return _told(known, [job for one in known for job in await scheduler.cancel(one.job_id, owner=owner)])
+
+    _report("cancelled", anyio.run(change), as_json)
+
+
+def retry(
+    ids: JobIds = None,
+    status: options.Statuses = None,
+    reason: options.Reasons = None,
+    task_type: options.TaskTypes = None,
+    target_type: options.TargetType = None,
+    target_id: options.TargetId = None,
+    owner: options.Owner = None,
+    as_json: options.AsJson = False,
+    config: options.ConfigFile = None,
+    store: options.StoreUrl = None,
+    assign: options.Assignments = None,
+) -> None:
+    """Send failed or cancelled jobs back with fresh attempts, by id or all that match. Others are left alone."""
+    which = _which(ids, status=status, reason=reason, task_type=task_type, target_type=target_type, target_id=target_id)
+
+    async def change() -> list[Job]:
+        async with options.opened(options.settings_for(config, store, assign)) as scheduler:
+            if not ids:
+                return await scheduler.retry(owner=owner, **which)
+            known = [await _known(scheduler, job_id, owner) for job_id in ids]
+            return _told(known, [job for one in known for job in await scheduler.retry(one.job_id, owner=owner)])
+
+    _report("retried", anyio.run(change), as_json)
+
+
+def _which(ids: list[str] | None, **words: Any) -> dict[str, Any]:
+    """What a bulk verb selects by. Raises for ids and filters together, and for neither."""
+    given = {name: value for name, value in words.items() if value}
+    if ids and given:
+        raise SchedulerError("give job ids or filters, not both")
+    if not ids and not given:
+        raise SchedulerError("say which jobs: ids, or at least one of --status, --reason, --type, --target-type, --target-id")
+    return given
+
+
+async def _known(scheduler: Scheduler, job_id: str, owner: str | None) -> Job:
+    job = await scheduler.get(job_id, owner=owner)
+    if job is None:
+        raise NotFoundError(f"there is no job {job_id}")
+    return job
+
+
+def _told(known: Sequence[Job], changed: list[Job]) -> list[Job]:
+    """Say which of the named jobs were left alone, and why."""
+    moved = {job.job_id for job in changed}
+    for job in known:
+        if job.job_id not in moved:
+            render.note(f"{job.job_id} is {job.status}: left alone")
+    return changed
+
+
+def _report(done: str, changed: list[Job], as_json: bool) -> None:
+    """How many were changed, by what they were."""
+    was = Counter(job.status for job in changed)
+    counts = {str(status): was[status] for status in Status if was[status]}
+    if as_json:
+        render.emit_json({done: len(changed), "was": counts})
+        return
+    detail = ", ".join(f"{count:,} {status}" for status, count in counts.items())
+    render.say(f"{done} {render.plural(len(changed), 'job')}" + (f" (were: {detail})" if detail else ""))

@@ -1,0 +1,148 @@
+"""``pause``, ``resume`` and ``pauses``: which lanes are closed, until when, and why."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import anyio
+import typer
+
+from scheduler.cli import options, render
+from scheduler.cli.render import Column
+from scheduler.clock import SystemClock
+from scheduler.errors import ConfigError
+from scheduler.modules import load_routes
+from scheduler.pauses import MANUAL, POOL_PREFIX, Gate, PauseWindow, pool_scope
+from scheduler.registry import Routes
+from scheduler.settings import Settings, TaskTypeSettings
+from scheduler.stats import pause_dict
+
+Scope = Annotated[str, typer.Argument(help="A task type, or pool:NAME", metavar="SCOPE")]
+_GATES = {Gate.CLOSED: "closed", Gate.PROBE: "one probe may start", Gate.PROBING: "a probe is running"}
+
+
+def pause(
+    scope: Scope,
+    for_s: Annotated[
+        float | None,
+        typer.Option("--for", help="How long, for example 10m [default: until resumed]", metavar="DURATION", parser=options.parse_duration),
+    ] = None,
+    as_json: options.AsJson = False,
+    config: options.ConfigFile = None,
+    store: options.StoreUrl = None,
+    assign: options.Assignments = None,
+) -> None:
+    """Let no job of a task type or pool start. A longer pause that stands already stays."""
+    settings = options.settings_for(config, store, assign)
+
+    async def change() -> PauseWindow:
+        async with options.opened(settings) as scheduler:
+            return await scheduler.pause(scope, for_s)
+
+    window = anyio.run(change)
+    if as_json:
+        render.emit_json(pause_json(window, SystemClock.now(), task_types_of(settings, routes_or_none(settings)).get(scope, [])))
+        return
+    until = render.local_time(window.until)
+    ends = f"until {until}" if until else f"until you run: scheduler resume {scope}"
+    render.say(f"paused {scope} {ends}" + ("" if window.reason == MANUAL else f" (it was closed until then already: {window.reason})"))
+    _doubt(scope, settings)
+
+
+def resume(
+    scope: Scope,
+    as_json: options.AsJson = False,
+    config: options.ConfigFile = None,
+    store: options.StoreUrl = None,
+    assign: options.Assignments = None,
+) -> None:
+    """Open a task type or pool again, whoever closed it."""
+    settings = options.settings_for(config, store, assign)
+
+    async def change() -> PauseWindow | None:
+        async with options.opened(settings) as scheduler:
+            return await scheduler.resume(scope)
+
+    window = anyio.run(change)
+    if as_json:
+        render.emit_json({"scope": scope, "resumed": window is not None, "reason": window.reason if window else None})
+        return
+    render.say(f"resumed {scope} (it was closed: {window.reason})" if window else f"{scope} was not paused")
+    if window is None:
+        _doubt(scope, settings)
+
+
+def pauses(
+    as_json: options.AsJson = False,
+    config: options.ConfigFile = None,
+    store: options.StoreUrl = None,
+    assign: options.Assignments = None,
+) -> None:
+    """List what is closed. The pause of a pool also shows under each task type that draws on it."""
+    settings = options.settings_for(config, store, assign)
+
+    async def ask() -> list[PauseWindow]:
+        async with options.opened(settings) as scheduler:
+            return await scheduler.pauses()
+
+    now = SystemClock.now()
+    standing = [window for window in anyio.run(ask) if not window.is_open(now)]
+    users = task_types_of(settings, routes_or_none(settings))
+    if as_json:
+        render.emit_json([pause_json(window, now, users.get(window.scope, [])) for window in standing])
+    elif standing:
+        show_pauses(standing, users, now)
+    else:
+        render.say("nothing is paused")
+
+
+def show_pauses(standing: list[PauseWindow], users: dict[str, list[str]], now: float) -> None:
+    """The table of pauses."""
+    columns = ("closed", "by", Column("left", right=True), "until", "reason", "set by", "state")
+    rows: list[tuple[Any, ...]] = []
+    for window in standing:
+        left = render.span(max(0.0, window.until - now))
+        set_by = window.set_by or ("hand" if window.reason == MANUAL else "")
+        told = (left, render.local_time(window.until) or "resumed by hand", window.reason, set_by, _GATES[window.gate(now)])
+        rows.append((window.scope, "itself", *told))
+        rows.extend((task_type, window.scope, *told) for task_type in users.get(window.scope, []))
+    render.table(columns, rows)
+
+
+def pause_json(window: PauseWindow, now: float, task_types: list[str]) -> dict[str, Any]:
+    """A pause as JSON types, times in ISO UTC; ``task_types`` are those that it holds."""
+    held = task_types if window.scope.startswith(POOL_PREFIX) else [window.scope]
+    times = {"until": render.utc_time(window.until), "set_at": render.utc_time(window.set_at)}
+    return pause_dict(window, now) | times | {"task_types": held}
+
+
+def task_types_of(settings: Settings, routes: Routes | None) -> dict[str, list[str]]:
+    """The task types that draw on each pool, by the pool's scope."""
+    names = set(settings.task_types) | (set(routes.task_types()) if routes else set())
+    users: dict[str, list[str]] = {}
+    for name in sorted(names):
+        own = settings.task_types.get(name, TaskTypeSettings()).pool
+        pool = own if own is not None else routes.pool(name) if routes else None
+        if pool:
+            users.setdefault(pool_scope(pool), []).append(name)
+    return users
+
+
+def routes_or_none(settings: Settings) -> Routes | None:
+    """The routes, if the handler modules load: what is paused must show also when they do not."""
+    try:
+        return load_routes(settings.handlers).freeze()
+    except ConfigError as error:
+        render.note(f"handlers are not known here: {error}")
+        return None
+
+
+def _doubt(scope: str, settings: Settings) -> None:
+    """Say so when a scope is none that this configuration knows: it may be misspelt."""
+    routes = routes_or_none(settings)
+    if routes is None:
+        return
+    users = task_types_of(settings, routes)
+    known = {*routes.task_types(), *settings.task_types, *users, *map(pool_scope, settings.pools)}
+    if scope not in known:
+        render.note(f"no handler or setting here knows {scope!r}; there are {', '.join(sorted(known)) or 'none'}")

@@ -1,0 +1,252 @@
+"""How things look: tables on a terminal, aligned text elsewhere, JSON for machines, times and spans for people.
+
+Whatever jobs and logs hold is shown as text: control characters are made visible and nothing in it is
+taken for markup. Does not belong here: what a command shows.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, NoReturn
+
+import typer
+from rich import box
+from rich.cells import cell_len
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from scheduler.job import Job, Status
+
+#: What a terminal acts on, and what no encoding can write: C0, DEL, C1, bidirectional controls, lone surrogates.
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+#: A cell that is exactly one of these words is shown in its colour.
+STYLES = {
+    Status.PENDING: "cyan",
+    Status.PROCESSING: "blue",
+    Status.RATE_LIMITED: "yellow",
+    Status.RETRY_AI: "yellow",
+    Status.COMPLETED: "green",
+    Status.FAILED_AI: "red",
+    Status.FAILED_PAYLOAD_PARSING: "red",
+    Status.FAILED_JOB_LOGIC: "red",
+    Status.FAILED_TIMEOUT: "red",
+    Status.CANCELLED: "dim",
+    "ok": "green",
+    "warn": "yellow",
+    "fail": "bold red",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """``right`` aligns numbers. ``whole`` columns are never cut or wrapped; the others share what room is left."""
+
+    title: str
+    right: bool = False
+    whole: bool = True
+
+
+class _Pipe(Console):
+    """Rich's console, but a reader that went away is the caller's to handle."""
+
+    def on_broken_pipe(self) -> NoReturn:
+        raise BrokenPipeError
+
+
+def out() -> Console:
+    """Standard output as it is now."""
+    return _Pipe(highlight=False, markup=False, emoji=False, soft_wrap=False)
+
+
+def err() -> Console:
+    """Standard error as it is now."""
+    return _Pipe(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=False)
+
+
+def is_terminal(stream: Any) -> bool:
+    """Whether people read ``stream`` (False for a closed or missing one)."""
+    try:
+        return stream is not None and bool(stream.isatty()) and os.environ.get("TERM") != "dumb"
+    except ValueError:
+        return False
+
+
+def say(text: str = "") -> None:
+    """A line on standard output."""
+    typer.echo(clean(text))
+
+
+def note(text: str) -> None:
+    """A line on standard error."""
+    typer.echo(clean(text), err=True)
+
+
+def heading(text: str) -> None:
+    """A line above a table; bold on a terminal."""
+    out().print(Text(f"\n{text}", style="bold"))
+
+
+def table(columns: Sequence[str | Column], rows: Iterable[Sequence[Any]]) -> None:
+    """Print rows under their titles: drawn on a terminal, else aligned in full width."""
+    heads = [column if isinstance(column, Column) else Column(column) for column in columns]
+    cells = [[clean("" if cell is None else str(cell)) for cell in row] for row in rows]
+    if is_terminal(sys.stdout):
+        _drawn(heads, cells)
+    else:
+        _aligned(heads, cells)
+
+
+def _drawn(heads: list[Column], rows: list[list[str]]) -> None:
+    drawn = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
+    for head in heads:
+        drawn.add_column(
+            head.title, justify="right" if head.right else "left", no_wrap=head.whole, overflow="ellipsis" if head.whole else "fold"
+        )
+    for row in rows:
+        drawn.add_row(*(Text(cell, style=STYLES.get(cell, "")) for cell in row))
+    out().print(drawn)
+
+
+def _aligned(heads: list[Column], rows: list[list[str]]) -> None:
+    lines = [[head.title for head in heads], *([cell.replace("\n", " ") for cell in row] for row in rows)]
+    widths = [max(cell_len(line[place]) for line in lines) for place in range(len(heads))]
+    for line in lines:
+        padded = []
+        for head, width, cell in zip(heads, widths, line, strict=True):
+            blank = " " * (width - cell_len(cell))
+            padded.append(blank + cell if head.right else cell + blank)
+        typer.echo("  ".join(padded).rstrip())
+
+
+def facts(pairs: Iterable[tuple[str, Any]]) -> None:
+    """Names and values, one a line; None values are left out."""
+    known = [(name, clean(str(value))) for name, value in pairs if value is not None]
+    width = max((len(name) for name, _ in known), default=0)
+    console = out()
+    for name, value in known:
+        indented = value.replace("\n", "\n" + " " * (width + 2))
+        line = Text.assemble((name.ljust(width), "bold"), "  ", (indented, STYLES.get(value, "")))
+        if console.is_terminal:
+            console.print(line, soft_wrap=True)
+        else:
+            typer.echo(line.plain)
+
+
+def emit_json(value: Any, *, indent: int | None = 2) -> None:
+    """``value`` on standard output. Infinities are null: JSON knows none."""
+    typer.echo(json.dumps(_finite(value), ensure_ascii=False, indent=indent, allow_nan=False, default=str))
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {str(key): _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return value
+
+
+def clean(text: str) -> str:
+    """``text`` with what a terminal would act on made visible; tabs and new lines stay."""
+    return _CONTROL.sub(lambda found: found.group().encode("unicode_escape").decode(), text)
+
+
+def shortened(text: str, limit: int) -> str:
+    """One line of at most ``limit`` characters."""
+    line = " ".join(text.split())
+    return line if len(line) <= limit else line[: limit - 1] + "…"
+
+
+def tail(text: str, limit: int) -> str:
+    """At most ``limit`` characters from the end, which of a path says most."""
+    return text if len(text) <= limit else "…" + text[len(text) - limit + 1 :]
+
+
+def plural(count: int, noun: str) -> str:
+    """``1 job``, ``2,000 jobs``."""
+    return f"{count:,} {noun}" + ("" if count == 1 else "s")
+
+
+def local_time(at: float | None) -> str | None:
+    """ISO 8601 in this machine's zone, with its offset."""
+    when = _datetime(at)
+    return None if when is None else when.astimezone().isoformat(" ", timespec="seconds")
+
+
+def utc_time(at: float | None) -> str | None:
+    """ISO 8601 in UTC, for machines; None for no time, or no end of time."""
+    when = _datetime(at)
+    return None if when is None else when.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _datetime(at: float | None) -> datetime | None:
+    if at is None or not math.isfinite(at):
+        return None
+    try:
+        return datetime.fromtimestamp(at, UTC)
+    except (ValueError, OverflowError, OSError):  # a time no calendar has
+        return None
+
+
+def span(seconds: float | None) -> str:
+    """``0.123 s``, ``12.3 s``, ``3m 20s``, ``2h 05m``, ``3d 04h``."""
+    if seconds is None or not math.isfinite(seconds):
+        return "without end"
+    if seconds < 60:
+        return f"{seconds:.3f} s" if seconds < 1 else f"{seconds:.1f} s"
+    whole = round(seconds)
+    for unit, size, below, part in (("m", 60, "s", 1), ("h", 3_600, "m", 60), ("d", 86_400, "h", 3_600)):
+        if whole < size * (60 if unit == "m" else 24 if unit == "h" else 10**9):
+            return f"{whole // size}{unit} {whole % size // part:02}{below}"
+    return f"{whole} s"
+
+
+def job_dict(job: Job) -> dict[str, Any]:
+    """A job as JSON types: times in ISO UTC; a body that is not JSON as its text."""
+    return {
+        "job_id": job.job_id,
+        "seq": job.seq,
+        "task_type": job.task_type,
+        "target_type": job.target_type,
+        "target_id": job.target_id,
+        "status": str(job.status),
+        "reason": job.reason,
+        "error": job.error,
+        "priority": job.priority,
+        "attempts": job.attempts,
+        "max_attempts": job.max_attempts,
+        "timeout_s": job.timeout_s,
+        "crashes": job.crashes,
+        "owner": job.owner,
+        "unique_key": job.unique_key,
+        "worker": job.worker,
+        "created_at": utc_time(job.created_at),
+        "run_after": utc_time(job.run_after),
+        "started_at": utc_time(job.started_at),
+        "finished_at": utc_time(job.finished_at),
+        "waiting_since": utc_time(job.waiting_since),
+        "progress": decoded(job.progress_json),
+        "payload": decoded(job.payload_json),
+        "result": decoded(job.result_json),
+        "state": decoded(job.state_json),
+    }
+
+
+def decoded(text: str | None) -> Any:
+    """JSON text as a value, or the text itself when it is none: a broken row must not break a listing."""
+    if text is None:
+        return None
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text

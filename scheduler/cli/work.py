@@ -1,0 +1,142 @@
+"""``run`` and ``serve``: this process as a worker, from start to a clean stop.
+
+Does not belong here: what a signal does (``signals.py``), or the main job (``enrich.py``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Annotated
+
+import anyio
+import typer
+
+from scheduler.catalog.catalog import Catalog
+from scheduler.catalog.status import CatalogFollower
+from scheduler.cli import options, render, report
+from scheduler.cli.progress import RunView, Ticker
+from scheduler.cli.signals import StopOnSignals
+from scheduler.cli.tally import Tally, counts_of
+from scheduler.clock import SystemClock
+from scheduler.job import UNFINISHED
+from scheduler.runtime import Scheduler
+from scheduler.settings import Settings
+from scheduler.stores.base import JobQuery
+
+SOME_FAILED = 1
+_LOOK_EVERY_S = 2.0
+
+
+def run(
+    until_empty: Annotated[bool, typer.Option("--until-empty", help="End when nothing is left; pauses and retries are waited out")] = False,
+    concurrency: options.Concurrency = None,
+    log_level: options.LogLevel = None,
+    as_json: options.AsJson = False,
+    config: options.ConfigFile = None,
+    store: options.StoreUrl = None,
+    assign: options.Assignments = None,
+) -> None:
+    """Run jobs until stopped (Ctrl-C, SIGTERM), or until none are left. Exits with 1 if one failed."""
+    more: options.More = {"scheduler": {"concurrency": concurrency}, "log": {"level": log_level}}
+    settings = options.settings_for(config, store, assign, more)
+    quiet = until_empty and log_level is None
+    scheduler = Scheduler.open(with_quiet_log(settings) if quiet else settings)
+    tally = Tally(expecting=False)
+    began = SystemClock.monotonic()
+    anyio.run(_run, scheduler, tally, until_empty)
+    seconds = SystemClock.monotonic() - began
+    if as_json:
+        render.emit_json(counts_of(tally) | {"seconds": round(seconds, 3)}, indent=None)
+    else:
+        report.show_run(tally, seconds)
+    if tally.failed:
+        raise typer.Exit(SOME_FAILED)
+
+
+async def _run(scheduler: Scheduler, tally: Tally, until_empty: bool) -> None:
+    """Run and count; with a display when there is an end to come nearer to."""
+    tally.follow(scheduler.events)
+    left = _Left(scheduler)
+    view = RunView("Running", tally, lambda: max(0, left.unfinished - tally.running), lambda: left.pauses, total_known=lambda: True)
+    async with scheduler, following_catalog(scheduler):
+        with StopOnSignals(scheduler, lambda: SOME_FAILED if tally.failed else 0):
+            async with anyio.create_task_group() as beside:
+                if until_empty:
+                    beside.start_soon(left.run)
+                    with Ticker(view.plain, view.drawn) as ticker:
+                        beside.start_soon(ticker.run)
+                        await scheduler.run(until_empty=True)
+                else:
+                    await scheduler.run()
+                beside.cancel_scope.cancel()
+
+
+def serve(
+    concurrency: options.Concurrency = None,
+    log_level: options.LogLevel = None,
+    config: options.ConfigFile = None,
+    store: options.StoreUrl = None,
+    assign: options.Assignments = None,
+) -> None:
+    """Run jobs as a long-running service, with JSON logs, until SIGTERM or SIGINT."""
+    more: options.More = {"scheduler": {"concurrency": concurrency}, "log": {"level": log_level}}
+    settings = options.settings_for(config, store, assign, more)
+    if settings.log.format == "auto":
+        settings = settings.model_copy(update={"log": settings.log.model_copy(update={"format": "json"})})
+    anyio.run(_serve, Scheduler.open(settings))
+
+
+async def _serve(scheduler: Scheduler) -> None:
+    async with scheduler, following_catalog(scheduler):
+        with StopOnSignals(scheduler):
+            await scheduler.run()
+
+
+@asynccontextmanager
+async def following_catalog(scheduler: Scheduler) -> AsyncIterator[None]:
+    """Keep the catalog, if there is one, in step with the jobs that this process moves."""
+    path = anyio.Path(scheduler.settings.catalog.path)
+    if not await path.exists():
+        yield
+        return
+    async with Catalog(scheduler.settings.catalog.path) as catalog, following(catalog, scheduler):
+        yield
+
+
+@asynccontextmanager
+async def following(catalog: Catalog, scheduler: Scheduler) -> AsyncIterator[CatalogFollower]:
+    """Each target's ``ai_status`` follows its job; what was noted is written before this ends."""
+    follower = CatalogFollower(catalog, on_error=lambda error: render.note(f"scheduler: {error}"))
+    await follower.reconcile(scheduler.store.find, scheduler.clock.now())
+    leave = follower.follow(scheduler.events)
+    async with anyio.create_task_group() as beside:
+        beside.start_soon(follower.run)
+        try:
+            yield follower
+        finally:
+            leave()
+            beside.cancel_scope.cancel()
+
+
+def with_quiet_log(settings: Settings) -> Settings:
+    """Warnings only, where log lines would otherwise bury the display; a log file gets what it was configured for."""
+    if settings.log.path or settings.log.level == "error":
+        return settings
+    return settings.model_copy(update={"log": settings.log.model_copy(update={"level": "warning"})})
+
+
+class _Left:
+    """What the store still holds, looked at now and then."""
+
+    def __init__(self, scheduler: Scheduler) -> None:
+        self.unfinished = 0
+        self.pauses = ""
+        self._scheduler = scheduler
+
+    async def run(self) -> None:
+        while True:
+            counted = await self._scheduler.store.count(JobQuery(statuses=UNFINISHED))
+            self.unfinished = sum(tally.count for tally in counted)
+            self.pauses = report.pauses_line(await self._scheduler.pauses(), self._scheduler.clock.now())
+            await anyio.sleep(_LOOK_EVERY_S)
