@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+import threading
+import types
+from collections.abc import Callable, Coroutine, Generator
+from contextvars import Context, copy_context
 from random import Random
 from typing import Any
 
@@ -131,7 +134,10 @@ class Runner:
         if self._scribe.holds(attempt.claim.lease):
             await self._scribe.finish(attempt.claim.lease)
         now = self._clock.now()
-        transition = decide(attempt.job, outcome, attempt.policy, now, self._rng)
+        try:
+            transition = decide(attempt.job, outcome, attempt.policy, now, self._rng)
+        except Exception as error:  # the handler's error has attributes that raise: say so, in its place
+            transition = decide(attempt.job, Raised(error), attempt.policy, now, self._rng)
         duration_s = self._clock.monotonic() - attempt.started
         await self._settler.put(Ended(attempt.job, attempt.claim.lease, transition, duration_s, attempt.waited_s))
 
@@ -170,7 +176,8 @@ class Runner:
         outcome: Outcome
         try:
             with anyio.CancelScope(deadline=attempt.deadline) as attempt.scope:
-                outcome = _outcome_of(await (route.function(*arguments) if thread is None else thread.run(self._threads)))
+                work = route.function(*arguments) if thread is None else thread.run(self._threads)
+                outcome = _outcome_of(await _in_context(work, copy_context()))
             # A handler that swallowed its cancellation and returned late is caught here too; an interrupted one
             # that still finished its work has finished it.
             if attempt.scope.cancelled_caught or (attempt.scope.cancel_called and not isinstance(attempt.verdict, Interrupted)):
@@ -180,12 +187,37 @@ class Runner:
             outcome = _why(attempt) if stopped else Raised(error)
         finally:
             self.current.pop(task, None)
-        return outcome, None if thread is None or thread.ended.is_set() else thread.ended
+            await _absorb_cancellation(task)
+        return outcome, None if thread is None else thread.let_go()
 
 
 def _why(attempt: Attempt) -> Outcome:
     """Why a cancelled handler was cancelled: by somebody, or by its time limit."""
     return attempt.verdict or TimedOut(attempt.limit_s or 0.0)
+
+
+@types.coroutine
+def _in_context(work: Coroutine[Any, Any, Any], context: Context) -> Generator[Any, Any, Any]:
+    """Drive ``work`` in a context of its own: slots are used again, and what one handler sets is not for the next."""
+    try:
+        step = context.run(work.send, None)
+        while True:
+            try:
+                answer = yield step
+            except BaseException as error:
+                step = context.run(work.throw, error)
+            else:
+                step = context.run(work.send, answer)
+    except StopIteration as returned:
+        return returned.value
+
+
+async def _absorb_cancellation(task: asyncio.Task[Any] | None) -> None:
+    """Leave the slot's task as it was before a handler that cancelled its own task."""
+    while task is not None and task.cancelling():
+        task.uncancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await lowlevel.cancel_shielded_checkpoint()
 
 
 class _Thread:
@@ -194,19 +226,31 @@ class _Thread:
     def __init__(self, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
         self._function = function
         self._arguments = arguments
-        self.ended = anyio.Event()
+        self._ended = anyio.Event()
+        self._lock = threading.Lock()
+        self._began = self._unwanted = False
+
+    def let_go(self) -> anyio.Event | None:
+        """What tells when the thread ends; None if it has ended, or did not begin and now never will."""
+        with self._lock:
+            self._unwanted = True
+            return self._ended if self._began and not self._ended.is_set() else None
 
     async def run(self, limiter: anyio.CapacityLimiter) -> Any:
         token = lowlevel.current_token()
 
         def call() -> tuple[bool, Any]:
+            with self._lock:
+                if self._unwanted:
+                    return True, None
+                self._began = True
             try:
                 return True, self._function(*self._arguments)
             except BaseException as error:  # SystemExit too: it must not end the thread's loop
                 return False, error
             finally:
                 with contextlib.suppress(RuntimeError):  # the loop is gone, nobody waits
-                    from_thread.run_sync(self.ended.set, token=token)
+                    from_thread.run_sync(self._ended.set, token=token)
 
         returned, value = await to_thread.run_sync(call, abandon_on_cancel=True, limiter=limiter)
         if not returned:
@@ -219,6 +263,8 @@ def _outcome_of(result: Any) -> Outcome:
         return Returned(None if result is None else encode_json(result, "result"))
     except InvalidJobError as error:
         return BadResult(str(error))
+    except Exception as error:  # the result's own way to show itself failed
+        return BadResult(f"the result cannot be stored: {describe(error)}")
 
 
 def _payload(job: Job, route: Route) -> Any:
@@ -236,5 +282,5 @@ def _payload(job: Job, route: Route) -> Any:
     except pydantic.ValidationError as error:
         wrong = "; ".join(f"{'.'.join(map(str, one['loc'])) or 'payload'}: {one['msg']}" for one in error.errors(include_url=False)[:10])
         return BadPayload("payload_invalid", f"the payload does not fit {route.name}: {wrong}")
-    except Exception as error:  # a validator of the module's own
+    except BaseException as error:  # a validator of the module's own: it may do what a handler may
         return BadPayload("payload_invalid", f"the payload does not fit {route.name}: {describe(error)}")

@@ -12,7 +12,7 @@ from structlog.typing import FilteringBoundLogger
 from scheduler.errors import SchedulerError
 from scheduler.job import Job, Lease, Progress
 from scheduler.registry import Resources
-from scheduler.values import encode_json, printable
+from scheduler.values import decode_json, encode_json, printable
 
 T = TypeVar("T")
 
@@ -71,7 +71,7 @@ class JobContext:
     @property
     def state(self) -> Any:
         """The last checkpoint, of this attempt or an earlier one; None without one."""
-        return self.job.state
+        return None if self._state_json is None else decode_json(self._state_json)
 
     @cached_property
     def log(self) -> FilteringBoundLogger:
@@ -91,24 +91,34 @@ class JobContext:
     ) -> None:
         """Say how far the job is: ``current`` of ``total``, or ``percent`` (0 to 100). Never goes back within an attempt.
 
-        Cheap: what is stored is the latest, a few times a second.
+        Cheap: what is stored is the latest, a few times a second. Raises ``SchedulerError`` for what is no number.
         """
+        for what, value in (("current", current), ("total", total), ("percent", percent)):
+            if value is not None and not _is_number(value):
+                raise SchedulerError(f"progress {what} must be a finite number, not {value!r}")
         if percent is None:
             if current is None or not total:
                 raise SchedulerError("progress needs current and a total above 0, or percent")
             percent = 100.0 * current / total
         self._percent = max(self._percent, min(max(float(percent), 0.0), 100.0))
-        self._leave(Progress(self._percent, printable(message, 500), current, total))
+        self._leave(Progress(self._percent, printable(str(message), 500), current, total))
 
     async def checkpoint(self, state: Any) -> None:
         """Store ``state`` (JSON); durable when this returns. The next attempt starts with it as ``job.state``.
 
         Raises ``InvalidJobError`` for what JSON cannot hold.
         """
-        await self._desk.checkpoint(self.job, self._lease, encode_json(state, "checkpoint"))
+        state_json = encode_json(state, "checkpoint")
+        await self._desk.checkpoint(self.job, self._lease, state_json)
+        self._state_json = state_json
 
     def _leave(self, progress: Progress) -> None:
         self._desk.progress(self.job, self._lease, progress)
+
+
+def _is_number(value: object) -> bool:
+    """Whether every store and every reader of JSON can hold ``value`` as a number."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 2**63
 
 
 class ThreadJobContext(JobContext):

@@ -6,6 +6,7 @@ and takes the time and the dice from outside.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from random import Random
 from typing import Any
@@ -49,6 +50,9 @@ _LOUDEST_FIRST: tuple[type[BaseException], ...] = (
 )
 
 
+_WORD = re.compile(r"[a-z][a-z0-9_]{0,63}")
+
+
 def decide(job: Job, outcome: Outcome, policy: Policy, now: float, rng: Random) -> Transition:
     """The transition that ``outcome`` asks for. ``job`` is the record as claimed (attempt counted)."""
     return _DECISIONS[type(outcome)](job, outcome, policy, now, rng)
@@ -64,10 +68,10 @@ def _raised(job: Job, outcome: Raised, policy: Policy, now: float, rng: Random) 
     if isinstance(error, RateLimitError):
         return _later(job, error, text, policy, now)
     if isinstance(error, ProviderRefusedError):
-        return Transition(Status.FAILED_AI, error.reason, text)
+        return Transition(Status.FAILED_AI, reason_of(error), text)
     if isinstance(error, AIProviderError):
         floor_s = clamp_retry_after(error.retry_after_s)
-        return _again(job, Status.FAILED_AI, error.reason, text, policy, now, rng, floor_s)
+        return _again(job, Status.FAILED_AI, reason_of(error), text, policy, now, rng, floor_s)
     return _again(job, Status.FAILED_JOB_LOGIC, "handler_error", text, policy, now, rng)
 
 
@@ -138,14 +142,14 @@ def _later(job: Job, error: RateLimitError, text: str, policy: Policy, now: floa
     base_s, cap_s = _pause_lengths(error, policy)
     request = PauseRequest(
         scope=pool_scope(policy.pool) if policy.pool else job.task_type,
-        reason=error.reason,
+        reason=reason_of(error),
         job_id=job.job_id,
         retry_after_s=error.retry_after_s,
         base_s=base_s,
         cap_s=cap_s,
         claimed_at=job.started_at if job.started_at is not None else now,
     )
-    return Transition(Status.RATE_LIMITED, error.reason, text, refund=True, waiting_since=waiting_since, pause=request)
+    return Transition(Status.RATE_LIMITED, reason_of(error), text, refund=True, waiting_since=waiting_since, pause=request)
 
 
 def _pause_lengths(error: RateLimitError, policy: Policy) -> tuple[float, float]:
@@ -184,6 +188,14 @@ def loudest(error: BaseException, now: float) -> BaseException:
             if isinstance(leaf, kind):
                 return leaf
     return leaves[0]
+
+
+def reason_of(error: AIProviderError) -> str:
+    """The error's own word if it is one, else its kind's: scripts select by it and every store must hold it."""
+    for word in (error.reason, *(vars(kind).get("reason") for kind in type(error).__mro__)):
+        if isinstance(word, str) and _WORD.fullmatch(word):
+            return word
+    return AIProviderError.reason
 
 
 def describe(error: BaseException) -> str:

@@ -32,6 +32,8 @@ from scheduler.stores.base import Claim, JobQuery, Store
 UNRESPONSIVE_S = 5.0
 #: Hints of other processes are looked at no more often than this, in seconds.
 _LOOK_EVERY_S = 0.002
+#: A look that is so many seconds late goes before further claims: a busy service must see cancellations too.
+_LOOK_LATE_S = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +59,11 @@ class Dispatcher:
         self.worker = worker
         self._engine = settings.scheduler
         self._lanes: dict[str, Lane] = {name: self._new_lane(name) for name in sorted(routes.task_types())}
-        self.running: dict[int, Attempt] = {}
+        #: By identity: a job may run again while an attempt that ignores its cancellation still holds its slot.
+        self.running: set[Attempt] = set()
         self._news = anyio.Event()
         self._next_look = 0.0
+        self._looked = 0.0
         self._next_start = 0.0
         self._due: float | None = None
         self._stopping: Literal["no", "draining", "now"] = "no"
@@ -83,14 +87,19 @@ class Dispatcher:
             self._news.set()
 
     def look(self) -> None:
-        """Something changed in the store: look soon."""
-        self._next_look = min(self._next_look, self._clock.monotonic() + _LOOK_EVERY_S)
-        self._news.set()
+        """Something changed in the store: claim first, it is most often a new job; then see what else."""
+        now = self._clock.monotonic()
+        self._next_look = min(self._next_look, max(now, self._looked + _LOOK_EVERY_S))
+        if now >= self._looked + _LOOK_EVERY_S:
+            self._looked = now
+            self.wake(self._lanes)
+        else:
+            self._news.set()
 
     def cancel(self, job_ids: Iterable[str]) -> None:
         """These jobs were cancelled in the store: stop their handlers."""
         wanted = set(job_ids)
-        for attempt in list(self.running.values()):
+        for attempt in list(self.running):
             if attempt.job.job_id in wanted:
                 attempt.stop(Cancelled(), self._clock.monotonic())
 
@@ -134,11 +143,12 @@ class Dispatcher:
         await self._drain()
 
     async def run_once(self, slots: Slots[Attempt]) -> bool:
-        """One turn: look at the store if that is due, claim, start. True if there may be more to claim at once."""
+        """One turn: claim and start, else look at the store if that is due. True if there may be more to do at once."""
         now = self._clock.monotonic()
-        if now >= self._next_look or (self._due is not None and self._clock.now() >= self._due):
-            await self._look()
         wants = share_out(self._lanes.values(), self._free(), self._pool_room(), now) if now >= self._next_start else []
+        if self._is_look_due(now) and (not wants or now >= self._next_look + _LOOK_LATE_S):
+            await self._look()
+            return True
         if not wants:
             return False
         claims = await self._store.claim(wants, self.worker, self._clock.now())
@@ -146,13 +156,16 @@ class Dispatcher:
             self._lanes[task_type].ready = False
         if claims.claims:
             self._start(claims.claims, slots)
-        return bool(claims.claims)
+        return True
+
+    def _is_look_due(self, now: float) -> bool:
+        return now >= self._next_look or (self._due is not None and self._clock.now() >= self._due)
 
     def _start(self, claims: list[Claim], slots: Slots[Attempt]) -> None:
         attempts = [self._runner.attempt(claim) for claim in claims]
         now = self._clock.monotonic()
         for attempt in attempts:
-            self.running[attempt.claim.lease.seq] = attempt
+            self.running.add(attempt)
             lane = self._lanes[attempt.job.task_type]
             lane.running += 1
             lane.next_start = now + lane.delay_s
@@ -166,7 +179,7 @@ class Dispatcher:
         try:
             await self._runner.run(attempt)
         finally:
-            del self.running[attempt.claim.lease.seq]
+            self.running.remove(attempt)
             self._lanes[attempt.job.task_type].running -= 1
             self._news.set()
 
@@ -174,8 +187,10 @@ class Dispatcher:
         """Ask the store what is due, and whether what runs here is still ours."""
         now = self._clock.now()
         self._next_look = self._clock.monotonic() + self._engine.poll_interval_s
+        self._due = None  # before the question: what is said to fall due meanwhile must not be lost
         seen = await self._store.lanes(now)
-        self._due = seen.next_due
+        if seen.next_due is not None:
+            self.due(seen.next_due)
         for task_type in seen.ready:
             if task_type in self._lanes:
                 self._lanes[task_type].ready = True
@@ -195,12 +210,10 @@ class Dispatcher:
     async def _check_running(self) -> None:
         """Stop what was cancelled or taken over; give up on handlers that ignore it."""
         now = self._clock.monotonic()
-        lapsed = await self._store.lapsed([attempt.claim.lease for attempt in self.running.values() if not attempt.disowned])
-        for lease in lapsed:
-            attempt = self.running.get(lease.seq)
-            if attempt is not None and attempt.claim.lease == lease:
+        lapsed = set(await self._store.lapsed([attempt.claim.lease for attempt in self.running if not attempt.disowned]))
+        for attempt in list(self.running):
+            if attempt.claim.lease in lapsed:
                 attempt.stop(Cancelled(), now)
-        for attempt in list(self.running.values()):
             if attempt.disowned:
                 continue
             if attempt.stopped_at is not None and now - attempt.stopped_at > UNRESPONSIVE_S:
@@ -229,7 +242,7 @@ class Dispatcher:
             now = self._clock.monotonic()
             if now >= self._grace_ends and not handed_back:
                 handed_back = True
-                for attempt in list(self.running.values()):
+                for attempt in list(self.running):
                     attempt.stop(Interrupted(), now)
             if handed_back and now >= self._grace_ends + UNRESPONSIVE_S:
                 await self._abandon()
@@ -248,7 +261,7 @@ class Dispatcher:
 
     async def _abandon(self) -> None:
         """Hand back what ignores its cancellation; its slot dies with the service."""
-        for attempt in list(self.running.values()):
+        for attempt in list(self.running):
             if not attempt.disowned:
                 await self._runner.disown(attempt, Interrupted())
 

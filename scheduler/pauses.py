@@ -73,10 +73,17 @@ class PauseWindow:
 
 
 def clamp_retry_after(retry_after_s: float | None) -> float | None:
-    """A provider's hint as something to act on: never negative, at most a day, None when not said."""
-    if retry_after_s is None or math.isnan(retry_after_s):
+    """A provider's hint as something to act on: never negative, at most a day, None when not said.
+
+    Handlers pass what they found in a header: text that is a number counts as one, anything else was not said.
+    """
+    try:
+        hint_s = math.nan if retry_after_s is None else float(retry_after_s)
+    except OverflowError:
+        return MAX_PAUSE_S
+    except (TypeError, ValueError):
         return None
-    return min(max(float(retry_after_s), 0.0), MAX_PAUSE_S)
+    return None if math.isnan(hint_s) else min(max(hint_s, 0.0), MAX_PAUSE_S)
 
 
 def extended(window: PauseWindow | None, request: PauseRequest, now: float) -> PauseWindow:

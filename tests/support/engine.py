@@ -7,10 +7,12 @@ emitted exactly one event.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+import asyncio
+import functools
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from random import Random
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import anyio
 
@@ -20,6 +22,7 @@ from scheduler.events import Event, JobCancelled, JobEnded, JobEnqueued, JobEven
 from scheduler.job import LEGAL, Status
 
 E = TypeVar("E", bound=Event)
+P = ParamSpec("P")
 
 
 class History:
@@ -125,3 +128,14 @@ async def engine(routes: Registry, store: str = "memory:", *, seed: int = 1, **t
         made = Engine(scheduler)
         yield made
         await made.replay()
+
+
+def in_real_time(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:
+    """Decorate an async test that needs the real clock, for handlers that hang in threads."""
+
+    @functools.wraps(test)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> None:
+        with asyncio.Runner() as runner:
+            runner.run(test(*args, **kwargs))
+
+    return wrapper
