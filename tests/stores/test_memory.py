@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -97,7 +97,7 @@ async def test_jobs_cancelled_and_retried_over_and_over_leave_nothing_behind(sto
 async def test_every_verb_lets_other_tasks_run(store: Store) -> None:
     running = await started(store, a_draft("running"))
     await finished(store, a_draft("ended"))
-    verbs = [
+    verbs: list[Callable[[], Awaitable[object]]] = [
         lambda: store.enqueue([a_draft()], T0),
         lambda: store.lanes(T0),
         lambda: store.claim([want()], "worker", T0),
