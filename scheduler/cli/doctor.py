@@ -18,6 +18,7 @@ import typer
 from scheduler.catalog.catalog import Catalog
 from scheduler.catalog.code import LANGUAGES
 from scheduler.cli import options, render
+from scheduler.cli.tables import Column, table
 from scheduler.clock import SystemClock
 from scheduler.errors import SchedulerError, StoreError
 from scheduler.identity import is_alive
@@ -61,7 +62,7 @@ def doctor(
     if as_json:
         render.emit_json({"ok": not failed, "checks": [asdict(finding) for finding in found]})
     else:
-        render.table(("check", "result", render.Column("finding", whole=False)), [(one.check, one.result, one.told) for one in found])
+        table(("check", "result", Column("finding", fit="wrap")), [(one.check, one.result, one.told) for one in found])
     if failed:
         raise typer.Exit(CHECK_FAILED)
 

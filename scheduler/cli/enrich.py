@@ -8,7 +8,7 @@ or how an answer is found (``handlers/``).
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -24,6 +24,7 @@ from scheduler.catalog.targets import CODE_ENTITY, PROJECT_DOCUMENT, Target
 from scheduler.cli import options, render, report
 from scheduler.cli.progress import RunView, Ticker
 from scheduler.cli.signals import StopOnSignals
+from scheduler.cli.tables import Column, table
 from scheduler.cli.tally import Tally, counts_of
 from scheduler.cli.work import SOME_FAILED, following, with_quiet_log
 from scheduler.clock import SystemClock
@@ -138,7 +139,7 @@ class Enrichment:
 
     async def _feed_and_finish(self, catalog: Catalog) -> None:
         await self._feed(catalog)
-        await self._await_end()
+        await self._wait_while(lambda: bool(self.tally.open))
         self.scheduler.stop()
 
     async def _feed(self, catalog: Catalog) -> None:
@@ -150,9 +151,9 @@ class Enrichment:
             if self._stop_scanning:
                 return
             await self._take(batch, catalog)
-            while len(self.tally.open) >= _MOST_OPEN:
-                await anyio.sleep(_LOOK_EVERY_S)
-                await self._look_up()
+            await self._wait_while(lambda: len(self.tally.open) >= _MOST_OPEN)
+            if self.held:
+                return
         if not self.seen.skipped.counts[SkipReason.UNREADABLE]:  # a folder out of reach for now is not gone
             self.seen.gone = await catalog.forget_missing(self._starts, stamp)
         self.seen.is_over = True
@@ -175,10 +176,10 @@ class Enrichment:
 
     # -- the end
 
-    async def _await_end(self) -> None:
-        """Until every job of this run has ended, or only a person can bring them on."""
+    async def _wait_while(self, too_many: Callable[[], bool]) -> None:
+        """Until enough jobs of this run have ended, or only a person can bring them on."""
         ended = self.tally.done
-        while self.tally.open and not self.held and not self._stop_scanning:
+        while too_many() and not self.held and not self._stop_scanning:
             with anyio.move_on_after(_LOOK_EVERY_S):
                 await self.tally.all_ended.wait()
             windows = await self.scheduler.pauses()
@@ -271,7 +272,7 @@ def _show_skipped(skipped: SkipCounts) -> None:
     if counts:
         render.heading("Skipped files")
         rows = [(str(reason), f"{count:,}", _example(skipped, reason)) for reason, count in counts.items()]
-        render.table(("why", render.Column("files", right=True), render.Column("for example", whole=False)), rows)
+        table(("why", Column("files", right=True), Column("for example", fit="wrap")), rows)
 
 
 def _example(skipped: SkipCounts, reason: SkipReason) -> str:

@@ -46,17 +46,16 @@ def find(
 def _show(hit: Hit) -> None:
     """Title and place, what was found in it, and the words it goes by."""
     entry = hit.entry
-    console = render.out()
     name = render.clean(entry.title)
     place = render.clean(_place(entry))
     tags = ", ".join(entry.keywords or entry.topics)
-    console.print(Text.assemble((name, "bold"), "  ", (place, "dim")), soft_wrap=True)
+    render.paragraph(Text.assemble((name, "bold"), "  ", (place, "dim")))
     if entry.ai_status not in (None, "completed"):
-        console.print(Text(f"    {entry.ai_status} {entry.reason or ''}".rstrip(), style=render.STYLES.get(str(entry.ai_status), "")))
+        render.paragraph(f"{entry.ai_status} {entry.reason or ''}".rstrip(), style=render.STYLES.get(str(entry.ai_status), ""), indent=4)
     if hit.snippet and _unmarked(hit.snippet) != entry.title:
-        console.print(Text("    ").append_text(_highlighted(hit.snippet)), soft_wrap=not console.is_terminal)
+        render.paragraph(_highlighted(hit.snippet), indent=4)
     if tags:
-        console.print(Text(f"    {render.clean(tags)}", style="cyan"), soft_wrap=not console.is_terminal)
+        render.paragraph(tags, style="cyan", indent=4)
 
 
 def _highlighted(snippet: str) -> Text:

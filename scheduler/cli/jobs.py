@@ -11,7 +11,7 @@ import anyio
 import typer
 
 from scheduler.cli import options, render
-from scheduler.cli.render import Column
+from scheduler.cli.tables import Column, table
 from scheduler.clock import SystemClock
 from scheduler.errors import NotFoundError, SchedulerError
 from scheduler.job import Job, Status
@@ -22,10 +22,10 @@ _COLUMNS = (
     Column("job"),
     Column("status"),
     Column("reason"),
-    Column("task type"),
-    Column("target", whole=False),
-    Column("attempts", right=True),
-    Column("created"),
+    Column("task type", fit="end"),
+    Column("target", fit="start"),
+    Column("attempts", right=True, minor=True),
+    Column("age", right=True, minor=True),
 )
 
 
@@ -65,14 +65,15 @@ def jobs(
     elif not found:
         render.say("no jobs")
     else:
-        render.table(_COLUMNS, map(_row, found))
+        table(_COLUMNS, map(_row, found))
         if len(found) == limit:
             render.note(f"there may be more: --before {found[-1].job_id}")
 
 
 def _row(job: Job) -> tuple[Any, ...]:
-    target = f"{job.target_type} {render.tail(job.target_id, 60)}".strip()
-    return job.job_id, job.status, job.reason, job.task_type, target, job.attempts, render.local_time(job.created_at)
+    target = f"{job.target_type} {job.target_id}".strip()
+    age = render.span(max(0.0, SystemClock.now() - job.created_at))
+    return job.job_id, job.status, job.reason, job.task_type, target, job.attempts, age
 
 
 def show(

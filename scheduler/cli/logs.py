@@ -131,7 +131,7 @@ def _line(record: Record) -> Text:
     line = Text(f"{render.clean(when or '')} ", style="dim")
     line.append(f"{render.clean(record.level):<8}", style=_LEVEL_STYLES.get(record.level, ""))
     line.append(f"{render.clean(record.event):<18}", style="bold")
-    names = [name for name in record.fields if name not in _SHOWN and name not in _LAST]
+    names = [name for name, value in record.fields.items() if name not in _SHOWN and name not in _LAST and value != ""]
     for name in [*names, *(name for name in _LAST if name in record.fields)]:
         value = record.fields[name]
         shown = value if isinstance(value, str) else pydantic_core.to_json(value, inf_nan_mode="strings").decode("utf-8", "replace")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from scheduler.cli import render
-from scheduler.cli.render import Column
+from scheduler.cli.tables import Column, table
 from scheduler.logread import Summary
 from scheduler.logread.histogram import Spread
 
@@ -32,7 +32,7 @@ def show(summary: Summary, as_json: bool) -> None:
 def _counts(title: str, what: str, counts: dict[str, int]) -> None:
     if counts:
         render.heading(title)
-        render.table((what, _COUNT), [(name or "(none)", f"{count:,}") for name, count in counts.items()])
+        table((what, _COUNT), [(name or "(none)", f"{count:,}") for name, count in counts.items()])
 
 
 def _spreads(title: str, spreads: dict[str, Spread]) -> None:
@@ -42,7 +42,7 @@ def _spreads(title: str, spreads: dict[str, Spread]) -> None:
             (name, f"{one.count:,}", render.span(one.p50_s), render.span(one.p95_s), render.span(one.p99_s), render.span(one.max_s))
             for name, one in spreads.items()
         ]
-        render.table(("task type", *_QUANTILES), rows)
+        table(("task type", *_QUANTILES), rows)
 
 
 def _pauses(summary: Summary) -> None:
@@ -56,18 +56,24 @@ def _pauses(summary: Summary) -> None:
         took = "not over" if end is None else render.span(max(0.0, end - pause.start))
         ended = f"resumed: {pause.resumed_by}" if pause.end is not None else "by its time" if end is not None else "by nobody yet"
         rows.append((render.local_time(pause.start), pause.scope, took, pause.reason, f"{pause.times:,}", ended, pause.job_id))
-    columns = ("from", "closed", Column("for", right=True), "reason", Column("set", right=True), "ended", "first job")
-    render.table(columns, rows)
+    columns = (
+        "from",
+        Column("closed", fit="end"),
+        Column("for", right=True),
+        "reason",
+        Column("set", right=True),
+        "ended",
+        Column("first job", minor=True),
+    )
+    table(columns, rows)
 
 
 def _slowest(summary: Summary) -> None:
     if summary.slowest:
         render.heading("Slowest attempts")
-        rows = [
-            (render.span(one.duration_s), one.task_type, one.attempt, one.event, render.tail(one.target_id, 48), one.job_id)
-            for one in summary.slowest
-        ]
-        render.table((Column("took", right=True), "task type", Column("attempt", right=True), "event", "target", "job"), rows)
+        rows = [(render.span(one.duration_s), one.task_type, one.attempt, one.event, one.target_id, one.job_id) for one in summary.slowest]
+        attempt = Column("attempt", right=True, minor=True)
+        table((Column("took", right=True), Column("task type", fit="end"), attempt, "event", Column("target", fit="start"), "job"), rows)
 
 
 def _errors(summary: Summary) -> None:
@@ -77,4 +83,4 @@ def _errors(summary: Summary) -> None:
     rest = f"; {more:,} rarer ones not shown" if more > 0 else ""
     render.heading(f"Errors ({summary.errors_distinct:,} distinct{rest})")
     rows = [(f"{one.count:,}", one.reason, render.shortened(one.sample, 200), one.sample_job_id) for one in summary.errors]
-    render.table((Column("times", right=True), "reason", Column("for example", whole=False), "job"), rows)
+    table((Column("times", right=True), "reason", Column("for example", fit="wrap"), "job"), rows)

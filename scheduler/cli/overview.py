@@ -8,7 +8,7 @@ import anyio
 import typer
 
 from scheduler.cli import options, pauses, render
-from scheduler.cli.render import Column
+from scheduler.cli.tables import Column, table
 from scheduler.clock import SystemClock
 from scheduler.job import FAILED, WAITING, Status
 from scheduler.modules import load_routes
@@ -42,14 +42,14 @@ def stats(
     _show_counts(counted)
     if counted.reasons:
         render.heading("Reasons")
-        render.table(("reason", Column("jobs", right=True)), [(reason, f"{count:,}") for reason, count in counted.reasons.items()])
+        table(("reason", Column("jobs", right=True)), [(reason, f"{count:,}") for reason, count in counted.reasons.items()])
     if standing:
         render.heading("Pauses")
         pauses.show_pauses(standing, users, now)
     render.heading("Workers")
     if counted.workers:
         rows = [(one.worker_id, one.host, one.pid, render.local_time(one.started_at)) for one in counted.workers]
-        render.table(("worker", "host", Column("pid", right=True), "since"), rows)
+        table(("worker", Column("host", minor=True), Column("pid", right=True), "since"), rows)
     else:
         render.say("none: start one with `scheduler serve`")
 
@@ -76,9 +76,9 @@ def _show_counts(counted: Stats) -> None:
     rows = [(name, *sums(counts), f"{sum(counts.values()):,}") for name, counts in counted.by_task_type.items()]
     if len(rows) > 1:
         rows.append(("all", *sums(counted.by_status), f"{counted.total:,}"))
-    render.table(heads, rows)
+    table(heads, rows)
     render.heading("Statuses")
-    render.table(("status", Column("jobs", right=True)), [(status, f"{count:,}") for status, count in counted.by_status.items()])
+    table(("status", Column("jobs", right=True)), [(status, f"{count:,}") for status, count in counted.by_status.items()])
 
 
 def handlers(
@@ -97,16 +97,17 @@ def handlers(
         render.say("no handlers: name their modules under [handlers] modules in config.toml")
         return
     columns = (
-        "task type",
+        Column("task type", fit="end"),
         "target type",
-        Column("handler", whole=False),
+        Column("handler", fit="start"),
         "pool",
         Column("at once", right=True),
-        Column("attempts", right=True),
+        Column("attempts", right=True, minor=True),
+        Column("time limit", right=True, minor=True),
+        Column("skips unchanged", minor=True),
     )
-    limits = (Column("time limit", right=True), "skips unchanged")
-    render.table(
-        (*columns, *limits),
+    table(
+        columns,
         [
             (
                 one["task_type"],

@@ -8,7 +8,7 @@ import anyio
 import typer
 
 from scheduler.cli import options, render
-from scheduler.cli.render import Column
+from scheduler.cli.tables import Column, table
 from scheduler.clock import SystemClock
 from scheduler.errors import ConfigError
 from scheduler.modules import load_routes
@@ -98,15 +98,23 @@ def pauses(
 
 def show_pauses(standing: list[PauseWindow], users: dict[str, list[str]], now: float) -> None:
     """The table of pauses."""
-    columns = ("closed", "by", Column("left", right=True), "until", "reason", "set by", "state")
+    columns = (
+        Column("closed", fit="end"),
+        "by",
+        Column("left", right=True),
+        "reason",
+        "until",
+        Column("state", minor=True),
+        Column("set by", minor=True),
+    )
     rows: list[tuple[Any, ...]] = []
     for window in standing:
         left = render.span(max(0.0, window.until - now))
         set_by = window.set_by or ("hand" if window.reason == MANUAL else "")
-        told = (left, render.local_time(window.until) or "resumed by hand", window.reason, set_by, _GATES[window.gate(now)])
+        told = (left, window.reason, render.local_time(window.until) or "resumed by hand", _GATES[window.gate(now)], set_by)
         rows.append((window.scope, "itself", *told))
         rows.extend((task_type, window.scope, *told) for task_type in users.get(window.scope, []))
-    render.table(columns, rows)
+    table(columns, rows)
 
 
 def pause_json(window: PauseWindow, now: float, task_types: list[str]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""How things look: tables on a terminal, aligned text elsewhere, JSON for machines, times and spans for people.
+"""How things look: text and facts, JSON for machines, times and spans for people. Tables are next door.
 
 Whatever jobs and logs hold is shown as text: control characters are made visible and nothing in it is
 taken for markup. Does not belong here: what a command shows.
@@ -10,17 +10,13 @@ import json
 import math
 import os
 import re
-import sys
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any, NoReturn
 
 import typer
-from rich import box
-from rich.cells import cell_len
 from rich.console import Console
-from rich.table import Table
+from rich.padding import Padding
 from rich.text import Text
 
 from scheduler.job import Job, Status
@@ -28,7 +24,7 @@ from scheduler.job import Job, Status
 #: What a terminal acts on, and what no encoding can write: C0, DEL, C1, bidirectional controls, lone surrogates.
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
-#: A cell that is exactly one of these words is shown in its colour.
+#: A cell or value that is exactly one of these words is shown in its colour.
 STYLES = {
     Status.PENDING: "cyan",
     Status.PROCESSING: "blue",
@@ -44,15 +40,6 @@ STYLES = {
     "warn": "yellow",
     "fail": "bold red",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """``right`` aligns numbers. ``whole`` columns are never cut or wrapped; the others share what room is left."""
-
-    title: str
-    right: bool = False
-    whole: bool = True
 
 
 class _Pipe(Console):
@@ -95,36 +82,14 @@ def heading(text: str) -> None:
     out().print(Text(f"\n{text}", style="bold"))
 
 
-def table(columns: Sequence[str | Column], rows: Iterable[Sequence[Any]]) -> None:
-    """Print rows under their titles: drawn on a terminal, else aligned in full width."""
-    heads = [column if isinstance(column, Column) else Column(column) for column in columns]
-    cells = [[clean("" if cell is None else str(cell)) for cell in row] for row in rows]
-    if is_terminal(sys.stdout):
-        _drawn(heads, cells)
+def paragraph(text: str | Text, *, style: str = "", indent: int = 0) -> None:
+    """Text wrapped to the terminal, or one line elsewhere."""
+    console = out()
+    shown = Text(clean(text), style=style) if isinstance(text, str) else text
+    if console.is_terminal:
+        console.print(Padding(shown, (0, 0, 0, indent)))
     else:
-        _aligned(heads, cells)
-
-
-def _drawn(heads: list[Column], rows: list[list[str]]) -> None:
-    drawn = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
-    for head in heads:
-        drawn.add_column(
-            head.title, justify="right" if head.right else "left", no_wrap=head.whole, overflow="ellipsis" if head.whole else "fold"
-        )
-    for row in rows:
-        drawn.add_row(*(Text(cell, style=STYLES.get(cell, "")) for cell in row))
-    out().print(drawn)
-
-
-def _aligned(heads: list[Column], rows: list[list[str]]) -> None:
-    lines = [[head.title for head in heads], *([cell.replace("\n", " ") for cell in row] for row in rows)]
-    widths = [max(cell_len(line[place]) for line in lines) for place in range(len(heads))]
-    for line in lines:
-        padded = []
-        for head, width, cell in zip(heads, widths, line, strict=True):
-            blank = " " * (width - cell_len(cell))
-            padded.append(blank + cell if head.right else cell + blank)
-        typer.echo("  ".join(padded).rstrip())
+        typer.echo(" " * indent + shown.plain)
 
 
 def facts(pairs: Iterable[tuple[str, Any]]) -> None:
@@ -199,11 +164,11 @@ def _datetime(at: float | None) -> datetime | None:
 
 
 def span(seconds: float | None) -> str:
-    """``0.123 s``, ``12.3 s``, ``3m 20s``, ``2h 05m``, ``3d 04h``."""
+    """``12.3 ms``, ``12.3 s``, ``3m 20s``, ``2h 05m``, ``3d 04h``."""
     if seconds is None or not math.isfinite(seconds):
         return "without end"
     if seconds < 60:
-        return f"{seconds:.3f} s" if seconds < 1 else f"{seconds:.1f} s"
+        return f"{seconds * 1000:.3g} ms" if seconds < 0.9995 else f"{seconds:.1f} s"
     whole = round(seconds)
     for unit, size, below, part in (("m", 60, "s", 1), ("h", 3_600, "m", 60), ("d", 86_400, "h", 3_600)):
         if whole < size * (60 if unit == "m" else 24 if unit == "h" else 10**9):

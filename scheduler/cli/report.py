@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from rich.text import Text
-
 from scheduler.cli import render
-from scheduler.cli.render import Column
+from scheduler.cli.tables import Column, table
 from scheduler.cli.tally import Sample, Tally
 from scheduler.pauses import PauseWindow
 
@@ -27,15 +25,15 @@ def show_counts(tally: Tally) -> None:
     rows = tally.by_status_and_reason()
     if rows:
         render.heading("Jobs")
-        render.table(("status", "reason", Column("jobs", right=True)), [(status, reason, f"{count:,}") for status, reason, count in rows])
+        table(("status", "reason", Column("jobs", right=True)), [(status, reason, f"{count:,}") for status, reason, count in rows])
 
 
 def show_slowest(tally: Tally) -> None:
     slowest = [slow for slow in tally.slowest if slow.duration_s >= _SLOW_FROM_S]
     if slowest:
         render.heading("Slowest")
-        rows = [(render.span(slow.duration_s), slow.task_type, render.tail(slow.target_id, 48), slow.job_id) for slow in slowest]
-        render.table((Column("took", right=True), "task type", "target", "job"), rows)
+        rows = [(render.span(slow.duration_s), slow.task_type, slow.target_id, slow.job_id) for slow in slowest]
+        table((Column("took", right=True), Column("task type", fit="end"), Column("target", fit="start"), "job"), rows)
 
 
 def show_samples(tally: Tally) -> None:
@@ -44,11 +42,10 @@ def show_samples(tally: Tally) -> None:
     if not samples:
         return
     render.heading("Some results")
-    console = render.out()
     for sample in samples:
-        console.print(Text(render.clean(render.tail(sample.job.target_id, 76)), style="bold"), soft_wrap=True)
+        render.paragraph(render.tail(sample.job.target_id, 76), style="bold")
         for line in _gist(sample):
-            console.print(Text(f"    {render.clean(line)}"), soft_wrap=not console.is_terminal)
+            render.paragraph(line, indent=4)
 
 
 def _gist(sample: Sample) -> list[str]:
