@@ -279,7 +279,8 @@ class Dispatcher:
         return True
 
     def _can_run(self, lane: Lane) -> bool:
-        return self._engine.concurrency > 0 and lane.limit != 0
+        pool = self._settings.pools.get(lane.pool or "")
+        return self._engine.concurrency > 0 and lane.limit != 0 and (pool is None or pool.concurrency != 0)
 
     async def _refused(self, error: StoreError) -> None:
         if not self._failing:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from random import Random
 from typing import Any, ParamSpec, TypeVar
@@ -74,6 +74,15 @@ def _status_after(event: Event) -> Status | None:
             return None
 
 
+async def _until(is_so: Callable[[], Awaitable[bool]], limit_s: float) -> None:
+    """Ask again and again, ever more rarely: nobody rings for a fact of any kind."""
+    pause_s = 0.002
+    with anyio.fail_after(limit_s):
+        while not await is_so():
+            await anyio.sleep(pause_s)
+            pause_s = min(pause_s * 1.1, 0.25)
+
+
 class Engine:
     """A scheduler under test with its history. ``alone``: nobody else changes its jobs, so the history is whole."""
 
@@ -89,16 +98,20 @@ class Engine:
 
     async def until(self, is_so: Callable[[], bool], limit_s: float = 600.0) -> None:
         """Wait for a fact, by the loop's time."""
-        with anyio.fail_after(limit_s):
-            while not is_so():  # noqa: ASYNC110 - a fact of any kind, nobody rings for it
-                await anyio.sleep(0.005)
+
+        async def question() -> bool:
+            return is_so()
+
+        await _until(question, limit_s)
 
     async def until_status(self, job_id: str, *statuses: Status, limit_s: float = 600.0) -> Job:
         """Wait until a job stands so; returns it."""
-        with anyio.fail_after(limit_s):
-            while (job := await self.job(job_id)).status not in statuses:  # noqa: ASYNC110
-                await anyio.sleep(0.005)
-        return job
+
+        async def question() -> bool:
+            return (await self.job(job_id)).status in statuses
+
+        await _until(question, limit_s)
+        return await self.job(job_id)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:

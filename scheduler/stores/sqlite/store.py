@@ -42,6 +42,19 @@ WITH RECURSIVE lane(name) AS (
 SELECT name FROM lane WHERE name IS NOT NULL
 """
 
+#: The same walk over scheduled rows, with the first time that was due by now and the first that is not.
+_SCHEDULED_LANES = """
+WITH RECURSIVE lane(name) AS (
+    SELECT min(task_type) FROM jobs WHERE ready = 0
+    UNION ALL
+    SELECT (SELECT min(task_type) FROM jobs WHERE ready = 0 AND task_type > lane.name) FROM lane WHERE lane.name IS NOT NULL
+)
+SELECT name,
+    EXISTS (SELECT 1 FROM jobs WHERE ready = 0 AND task_type = name AND run_after_us <= :now),
+    (SELECT min(run_after_us) FROM jobs WHERE ready = 0 AND task_type = name AND run_after_us > :now)
+FROM lane WHERE name IS NOT NULL
+"""
+
 
 class SqliteStore:
     """Jobs in the SQLite file at ``path``; several processes may use it at once."""
@@ -205,10 +218,13 @@ def _rows(connection: sqlite3.Connection, sql: str) -> list[Any]:
 
 def _lanes(connection: sqlite3.Connection, now_us: int) -> Lanes:
     ready = {row[0] for row in connection.execute(_READY_LANES)}
-    due = connection.execute("SELECT task_type FROM jobs WHERE ready = 0 AND run_after_us <= ? LIMIT ?", (now_us, work.PROMOTE))
-    ready.update(row[0] for row in due)
-    (next_due_us,) = connection.execute("SELECT min(run_after_us) FROM jobs WHERE ready = 0 AND run_after_us > ?", (now_us,)).fetchone()
-    return Lanes(frozenset(ready), None if next_due_us is None else next_due_us / 1_000_000)
+    later_us: list[int] = []
+    for name, is_due, next_us in connection.execute(_SCHEDULED_LANES, {"now": now_us}):
+        if is_due:
+            ready.add(name)
+        if next_us is not None:
+            later_us.append(next_us)
+    return Lanes(frozenset(ready), min(later_us) / 1_000_000 if later_us else None)
 
 
 def _lapsed(connection: sqlite3.Connection, leases: Sequence[Lease]) -> list[Lease]:

@@ -37,6 +37,9 @@ from scheduler.stores.sqlite.rows import (
 #: Scheduled jobs that fell due are made claimable in such portions; the rest follow with the next claim.
 PROMOTE = 1_000
 
+#: Written out, as the partial indexes have it: only so can they be used.
+_UNFINISHED = "status IN ('pending', 'processing', 'rate_limited', 'retry_ai')"
+
 
 # -- jobs in
 
@@ -64,25 +67,26 @@ def _standing(connection: sqlite3.Connection, draft: Draft) -> Receipt | None:
     """The receipt for a job that already stands for ``draft``."""
     if draft.unique_key is not None:
         row = connection.execute(
-            "SELECT job_id FROM jobs WHERE unique_key = ? AND status IN ('pending', 'processing', 'rate_limited', 'retry_ai')",
-            (draft.unique_key,),
+            f"SELECT job_id FROM jobs WHERE unique_key = ? AND owner IS ? AND {_UNFINISHED}",
+            (draft.unique_key, draft.owner),
         ).fetchone()
         if row:
             return Receipt(row[0], created=False)
     if draft.fingerprint is None:
         return None
-    target = (draft.task_type, draft.target_type, draft.target_id)
     row = connection.execute(
-        "SELECT job_id FROM jobs WHERE fingerprint = ? AND target_id = ? AND task_type = ? AND target_type = ? "
-        "AND status IN ('pending', 'processing', 'rate_limited', 'retry_ai')",
-        (draft.fingerprint, draft.target_id, draft.task_type, draft.target_type),
+        "SELECT job_id FROM jobs WHERE fingerprint = ? AND target_id = ? AND task_type = ? AND target_type = ? AND owner IS ? "
+        f"AND {_UNFINISHED}",
+        (draft.fingerprint, draft.target_id, draft.task_type, draft.target_type, draft.owner),
     ).fetchone()
     if row:
         return Receipt(row[0], created=False)
     if draft.force:
         return None
     row = connection.execute(
-        "SELECT job_id, fingerprint FROM freshness WHERE task_type = ? AND target_type = ? AND target_id = ?", target
+        "SELECT job_id, fingerprint FROM freshness "
+        "WHERE owner = ifnull(?, char(0)) AND task_type = ? AND target_type = ? AND target_id = ?",
+        (draft.owner, draft.task_type, draft.target_type, draft.target_id),
     ).fetchone()
     return Receipt(row[0], created=False, unchanged=True) if row and row[1] == draft.fingerprint else None
 
@@ -93,7 +97,6 @@ def _standing(connection: sqlite3.Connection, draft: Draft) -> Receipt | None:
 def claim(connection: sqlite3.Connection, wants: Sequence[Want], worker: str, now: float) -> Claims:
     """Claim for each want in order; see ``Store.claim``."""
     now_us = us(now)
-    _promote(connection, now_us)
     windows = {window.scope: window for window in map(window_from, connection.execute(f"SELECT {PAUSE_COLUMNS} FROM pauses"))}
     claims: list[Claim] = []
     short: set[str] = set()
@@ -105,10 +108,12 @@ def claim(connection: sqlite3.Connection, wants: Sequence[Want], worker: str, no
     return Claims(claims, frozenset(short))
 
 
-def _promote(connection: sqlite3.Connection, now_us: int) -> None:
+def _promote(connection: sqlite3.Connection, want: Want, now_us: int) -> None:
+    """Lane by lane, and only of open ones: a paused lane's due jobs must not crowd out another's."""
     connection.execute(
-        "UPDATE jobs SET ready = 1 WHERE seq IN (SELECT seq FROM jobs WHERE ready = 0 AND run_after_us <= ? ORDER BY run_after_us LIMIT ?)",
-        (now_us, PROMOTE),
+        "UPDATE jobs SET ready = 1 WHERE seq IN "
+        "(SELECT seq FROM jobs WHERE ready = 0 AND task_type = ? AND run_after_us <= ? ORDER BY run_after_us LIMIT ?)",
+        (want.task_type, now_us, max(PROMOTE, want.limit)),
     )
 
 
@@ -119,6 +124,7 @@ def _claim_lane(
     if Gate.CLOSED in gates.values() or Gate.PROBING in gates.values():
         return []
     probing = tuple(scope for scope, gate in gates.items() if gate is Gate.PROBE)
+    _promote(connection, want, now_us)
     rows = _take(connection, want, min(want.limit, 1) if probing else want.limit, worker, now_us)
     claims = [_claim_from(row, worker, now_us, probing) for row in rows]
     if claims and probing:
@@ -278,18 +284,20 @@ def cancel(connection: sqlite3.Connection, query: JobQuery, now: float) -> list[
 
 
 _KEY_IS_FREE = (
-    "(unique_key IS NULL OR NOT EXISTS (SELECT 1 FROM jobs AS held WHERE held.unique_key = jobs.unique_key "
-    "AND held.status IN ('pending', 'processing', 'rate_limited', 'retry_ai')))"
+    "(unique_key IS NULL OR NOT EXISTS (SELECT 1 FROM jobs AS held WHERE held.unique_key = jobs.unique_key AND held.owner IS jobs.owner "
+    f"AND held.{_UNFINISHED}))"
 )
 
 
 def retry(connection: sqlite3.Connection, query: JobQuery, now: float) -> list[Job]:
     sent: list[Job] = []
-    keys: set[str] = set()
+    keys: set[tuple[str | None, str]] = set()
     for job in matching(connection, query, _KEY_IS_FREE):
-        if job.unique_key is None or job.unique_key not in keys:  # two failed jobs may have had the same key
-            sent.append(job)
-            keys.update([job.unique_key] if job.unique_key else [])
+        if job.unique_key is not None:  # two failed jobs may have had the same key
+            if (job.owner, job.unique_key) in keys:
+                continue
+            keys.add((job.owner, job.unique_key))
+        sent.append(job)
     _change(
         connection,
         sent,

@@ -35,32 +35,34 @@ CREATE TABLE jobs (
 
 CREATE UNIQUE INDEX jobs_by_id ON jobs (job_id);
 CREATE INDEX jobs_ready ON jobs (task_type, priority DESC, seq) WHERE ready = 1;
-CREATE INDEX jobs_due ON jobs (run_after_us) WHERE ready = 0;
+CREATE INDEX jobs_due ON jobs (task_type, run_after_us) WHERE ready = 0;
 CREATE INDEX jobs_running ON jobs (worker) WHERE status = 'processing';
 CREATE INDEX jobs_by_status ON jobs (status, task_type, reason);
 CREATE INDEX jobs_finished ON jobs (finished_us) WHERE finished_us IS NOT NULL;
 CREATE INDEX jobs_put_off ON jobs (waiting_us) WHERE status = 'rate_limited';
-CREATE UNIQUE INDEX jobs_unique_key ON jobs (unique_key)
+CREATE UNIQUE INDEX jobs_unique_key ON jobs (unique_key, ifnull(owner, char(0)))
     WHERE unique_key IS NOT NULL AND status IN ('pending', 'processing', 'rate_limited', 'retry_ai');
 CREATE INDEX jobs_by_fingerprint ON jobs (fingerprint, target_id)
     WHERE fingerprint IS NOT NULL AND status IN ('pending', 'processing', 'rate_limited', 'retry_ai');
 CREATE INDEX jobs_by_owner ON jobs (owner, seq) WHERE owner IS NOT NULL;
 
 -- What each target's last completed job depended on; survives pruning.
+-- An owner's targets are its own: nobody is told of a foreign job.
 CREATE TABLE freshness (
+    owner       TEXT NOT NULL,
     task_type   TEXT NOT NULL,
     target_type TEXT NOT NULL,
     target_id   TEXT NOT NULL,
     fingerprint TEXT NOT NULL,
     job_id      TEXT NOT NULL,
-    PRIMARY KEY (task_type, target_type, target_id)
+    PRIMARY KEY (owner, task_type, target_type, target_id)
 ) WITHOUT ROWID, STRICT;
 
 CREATE TRIGGER jobs_freshness AFTER UPDATE OF status ON jobs
 WHEN NEW.status = 'completed' AND NEW.fingerprint IS NOT NULL
 BEGIN
-    INSERT OR REPLACE INTO freshness (task_type, target_type, target_id, fingerprint, job_id)
-    VALUES (NEW.task_type, NEW.target_type, NEW.target_id, NEW.fingerprint, NEW.job_id);
+    INSERT OR REPLACE INTO freshness (owner, task_type, target_type, target_id, fingerprint, job_id)
+    VALUES (ifnull(NEW.owner, char(0)), NEW.task_type, NEW.target_type, NEW.target_id, NEW.fingerprint, NEW.job_id);
 END;
 
 -- `until_us` NULL: until resumed by hand.
