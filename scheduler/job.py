@@ -79,8 +79,8 @@ class NewJob:
     """One job to enqueue.
 
     ``run_after`` is an aware ``datetime``, seconds since the epoch, or a ``timedelta`` from now.
-    ``priority``: higher goes first within a lane. ``unique_key``: while an unfinished job has it,
-    enqueueing again returns that job. ``owner`` filters who may see and touch the job.
+    ``priority``: higher goes first within a lane. ``unique_key``: while an unfinished job of
+    the same owner has it, enqueueing again returns that job. ``owner`` filters who may see and touch the job.
     ``max_attempts`` and ``timeout_s`` override the handler's and the configuration's.
     ``force`` runs the job although nothing that its result depends on has changed.
     """

@@ -179,7 +179,8 @@ class Routes:
             other = pools.setdefault(route.task_type, route)
             if other.pool != route.pool:
                 raise ConfigError(
-                    f"handlers of {route.task_type!r} name different pools ({other.pool!r} in {other.name}, {route.pool!r} in {route.name}); "
+                    f"handlers of {route.task_type!r} name different pools ({other.pool!r} in {other.name}, "
+                    f"{route.pool!r} in {route.name}); "
                     "a task type draws on one pool: use two task types"
                 )
             self._table[key] = route

@@ -138,6 +138,9 @@ class Scheduler:
         return self._door.draft(new, self.clock.now())
 
     async def _store_drafts(self, drafts: list[Draft], now: float) -> list[Receipt]:
+        if self._service is not None:
+            # Before the commit: the dispatcher's claim then follows in the same group, and starts what this stores.
+            self._service.dispatcher.wake({draft.task_type for draft in drafts if draft.run_after <= now})
         receipts = await self.store.enqueue(drafts, now)
         if self.events.wants(JobEnqueued):
             for draft, receipt in zip(drafts, receipts, strict=True):

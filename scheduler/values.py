@@ -98,14 +98,7 @@ def _plain(value: Any, what: str, depth: int) -> Any:
 
 def _plain_container(value: Any, what: str, depth: int) -> Any:
     if isinstance(value, Mapping):
-        plain = {}
-        for key, item in value.items():
-            if not isinstance(key, str):
-                raise InvalidJobError(f"{what} has the key {key!r}; JSON keys are text")
-            if not key.isascii() or "\x00" in key:
-                _check_characters(key, f"{what} key")
-            plain[str(key)] = _plain(item, f"{what}.{key[:40]}", depth)
-        return plain
+        return _plain_object(value, what, depth)
     if isinstance(value, list | tuple):
         return [_plain(item, f"{what}[{index}]", depth) for index, item in enumerate(value)]
     if isinstance(value, BaseModel):
@@ -120,3 +113,14 @@ def _plain_container(value: Any, what: str, depth: int) -> Any:
     if isinstance(value, float):  # numpy.float64 is a float
         return _plain(float(value), what, depth)
     raise InvalidJobError(f"{what} is a {type(value).__name__}, which JSON cannot hold; convert it to text, numbers, lists or objects")
+
+
+def _plain_object(value: Mapping[Any, Any], what: str, depth: int) -> dict[str, Any]:
+    plain = {}
+    for key, item in value.items():
+        if not isinstance(key, str):
+            raise InvalidJobError(f"{what} has the key {key!r}; JSON keys are text")
+        if not key.isascii() or "\x00" in key:
+            _check_characters(key, f"{what} key")
+        plain[str(key)] = _plain(item, f"{what}.{key[:40]}", depth)
+    return plain

@@ -23,6 +23,16 @@ class UniqueKeys:
         assert again == [Receipt(first.job_id, created=False)] * 2
         assert ids(await everything(store)) == [first.job_id]
 
+    async def test_owners_do_not_meet_in_a_key(self, store: Store) -> None:
+        drafts = [a_draft(unique_key="key", owner=owner) for owner in ("ada", "grace", None)]
+        assert await put(store, *drafts) == [Receipt(draft.job_id) for draft in drafts]
+        assert await put(store, a_draft(unique_key="key", owner="grace")) == [Receipt(drafts[1].job_id, created=False)]
+
+    async def test_owners_do_not_meet_in_a_result(self, store: Store) -> None:
+        done = await finished(store, a_draft(fingerprint="v1", owner="ada"))
+        assert await put(store, theirs := a_draft(fingerprint="v1", owner="grace")) == [Receipt(theirs.job_id)]
+        assert await put(store, a_draft(fingerprint="v1", owner="ada")) == [Receipt(done.job_id, created=False, unchanged=True)]
+
     async def test_a_key_holds_within_one_batch(self, store: Store) -> None:
         first, second = a_draft(unique_key="key"), a_draft(unique_key="key")
         assert await put(store, first, second) == [Receipt(first.job_id), Receipt(first.job_id, created=False)]

@@ -19,7 +19,7 @@ class Model:
     def __init__(self) -> None:
         self.jobs: list[Job] = []
         self.windows: dict[str, PauseWindow] = {}
-        self.fresh: dict[tuple[str, str, str], tuple[str, str]] = {}
+        self.fresh: dict[tuple[str | None, str, str, str], tuple[str, str]] = {}
         self.seq = 0
 
     def job(self, job_id: str) -> Job | None:
@@ -34,13 +34,13 @@ class Model:
         return [self.standing(draft) or self.create(draft, now) for draft in drafts]
 
     def standing(self, draft: Draft) -> Receipt | None:
-        target = (draft.task_type, draft.target_type, draft.target_id)
+        target = (draft.owner, draft.task_type, draft.target_type, draft.target_id)
         unfinished = [job for job in self.jobs if job.status in UNFINISHED]
         for job in unfinished:
-            if draft.unique_key is not None and job.unique_key == draft.unique_key:
+            if draft.unique_key is not None and (job.owner, job.unique_key) == (draft.owner, draft.unique_key):
                 return Receipt(job.job_id, created=False)
         for job in unfinished:
-            same_target = (job.task_type, job.target_type, job.target_id) == target
+            same_target = (job.owner, job.task_type, job.target_type, job.target_id) == target
             if draft.fingerprint is not None and same_target and job.fingerprint == draft.fingerprint:
                 return Receipt(job.job_id, created=False)
         made = self.fresh.get(target)
@@ -93,7 +93,7 @@ class Model:
         self.end(job, end, now, attempts=job.attempts - end.refund)
         completed = end.status is Status.COMPLETED
         if completed and job.fingerprint is not None:
-            self.fresh[job.task_type, job.target_type, job.target_id] = (job.fingerprint, job.job_id)
+            self.fresh[job.owner, job.task_type, job.target_type, job.target_id] = (job.fingerprint, job.job_id)
         resumed = self.end_probe(job.job_id, completed, now)
         window = None
         if end.pause is not None:
@@ -143,7 +143,8 @@ class Model:
     def retry(self, job_ids: set[str], now: float) -> list[Job]:
         sent = []
         for job in [job for job in self.jobs if job.job_id in job_ids and job.status in FAILED | {Status.CANCELLED}]:
-            if job.unique_key is not None and any(one.unique_key == job.unique_key for one in self.jobs if one.status in UNFINISHED):
+            held = {(one.owner, one.unique_key) for one in self.jobs if one.status in UNFINISHED}
+            if job.unique_key is not None and (job.owner, job.unique_key) in held:
                 continue
             anew = replace(job, status=Status.PENDING, attempts=0, crashes=0, reason=None, error=None, run_after=now)
             self.put(replace(anew, result_json=None, progress_json=None, waiting_since=None, started_at=None, finished_at=None))

@@ -39,6 +39,7 @@ _drafts = st.fixed_dictionaries(
         "priority": st.integers(-1, 1),
         "delay_s": st.sampled_from((0, 0, 0, 30)),
         "unique_key": st.sampled_from((None, None, None, "key")),
+        "owner": st.sampled_from((None, None, "ada")),
         "fingerprint": st.sampled_from((None, None, "v1", "v2")),
         "force": st.booleans(),
     }

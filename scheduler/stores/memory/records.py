@@ -12,18 +12,18 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import replace
 from typing import Any
 
-from scheduler.job import LEGAL, UNFINISHED, Job, Status
+from scheduler.job import LEGAL, UNFINISHED, Draft, Job, Status
 from scheduler.stores.base import JobQuery, Lanes, Want
 from scheduler.stores.memory.lane import Lane
 
-#: A job's target, and with the fingerprint of what its result depends on.
-Target = tuple[str, str, str]
-Print = tuple[str, str, str, str]
+#: An owner's target, and with the fingerprint of what its result depends on: nobody is told of a foreign job.
+Target = tuple[str | None, str, str, str]
+Print = tuple[str | None, str, str, str, str]
 _Kind = tuple[str, Status, str | None]
 
 
-def target_of(job: Job) -> Target:
-    return (job.task_type, job.target_type, job.target_id)
+def target_of(job: Job | Draft) -> Target:
+    return (job.owner, job.task_type, job.target_type, job.target_id)
 
 
 class Records:
@@ -35,7 +35,7 @@ class Records:
         self._last_seq = 0
         self._lanes: dict[str, dict[str, Lane]] = {}
         self._by_status: dict[Status, set[int]] = {status: set() for status in Status}
-        self._by_key: dict[str, int] = {}
+        self._by_key: dict[tuple[str | None, str], int] = {}
         self._making: dict[Print, set[int]] = {}
         self._tallies: Counter[_Kind] = Counter()
 
@@ -64,7 +64,7 @@ class Records:
             self._lanes.setdefault(job.task_type, {}).setdefault(job.target_type, Lane()).add(job)
         if job.status in UNFINISHED:
             if job.unique_key is not None:
-                self._by_key[job.unique_key] = job.seq
+                self._by_key[job.owner, job.unique_key] = job.seq
             if job.fingerprint is not None:
                 self._making.setdefault((*target_of(job), job.fingerprint), set()).add(job.seq)
 
@@ -75,7 +75,7 @@ class Records:
             self._leave_lane(job)
         if job.status in UNFINISHED:
             if job.unique_key is not None:
-                del self._by_key[job.unique_key]
+                del self._by_key[job.owner, job.unique_key]
             if job.fingerprint is not None:
                 _drop(self._making, (*target_of(job), job.fingerprint), job.seq)
 
@@ -87,9 +87,10 @@ class Records:
         if not targets:
             del self._lanes[job.task_type]
 
-    def holder(self, unique_key: str | None) -> Job | None:
-        """The unfinished job that has the key."""
-        return None if unique_key is None or unique_key not in self._by_key else self.by_seq[self._by_key[unique_key]]
+    def holder(self, owner: str | None, unique_key: str | None) -> Job | None:
+        """The owner's unfinished job that has the key."""
+        seq = None if unique_key is None else self._by_key.get((owner, unique_key))
+        return None if seq is None else self.by_seq[seq]
 
     def making(self, result: Print) -> Job | None:
         """The first unfinished job that will make this very result."""

@@ -48,12 +48,12 @@ class MemoryStore:
 
     def _standing_for(self, draft: Draft) -> Receipt | None:
         """The receipt of the job that makes ``draft`` superfluous, if there is one."""
-        same_key = self._jobs.holder(draft.unique_key)
+        same_key = self._jobs.holder(draft.owner, draft.unique_key)
         if same_key is not None:
             return Receipt(same_key.job_id, created=False)
         if draft.fingerprint is None:
             return None
-        target = (draft.task_type, draft.target_type, draft.target_id)
+        target = target_of(draft)
         under_way = self._jobs.making((*target, draft.fingerprint))
         if under_way is not None:
             return Receipt(under_way.job_id, created=False)
@@ -190,7 +190,7 @@ class MemoryStore:
         return list(islice((job for job in candidates if self._requeue(job, now)), max(0, query.limit)))
 
     def _requeue(self, job: Job, now: float) -> bool:
-        if self._jobs.holder(job.unique_key) is not None:
+        if self._jobs.holder(job.owner, job.unique_key) is not None:
             return False
         anew = replace(job, status=Status.PENDING, attempts=0, crashes=0, run_after=now, reason=None, error=None)
         self._jobs.put(replace(anew, result_json=None, progress_json=None, waiting_since=None, started_at=None, finished_at=None))

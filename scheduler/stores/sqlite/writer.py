@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import aiosqlite
+from anyio import lowlevel
 
 from scheduler.errors import SchedulerError, StoreError
 from scheduler.stores.sqlite.schema import connect, translated
@@ -93,6 +94,7 @@ class Writer:
     async def _run(self) -> None:
         try:
             while self._pending:
+                await lowlevel.checkpoint()  # whoever has something to add in this turn of the loop rides along
                 group = [self._pending.popleft() for _ in range(min(GROUP, len(self._pending)))]
                 await self._commit(group)
         finally:
