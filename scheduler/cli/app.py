@@ -67,7 +67,7 @@ def _show_version(wanted: bool) -> None:
 @app.callback()
 def scheduler(
     show_version: Annotated[
-        bool, typer.Option("--version", help="Show the version and exit", is_flag=True, callback=_show_version, is_eager=True)
+        bool, typer.Option("--version", help="Show the version and exit", callback=_show_version, is_eager=True)
     ] = False,
 ) -> None:
     """Schedules AI jobs: durable, paced by what providers answer, with a precise outcome for every job."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -31,6 +32,7 @@ from scheduler.clock import SystemClock
 from scheduler.errors import ConfigError
 from scheduler.job import NewJob
 from scheduler.pauses import pool_scope
+from scheduler.registry import Route, fingerprint
 from scheduler.runtime import Scheduler
 from scheduler.settings import TaskTypeSettings
 from scheduler.stores.base import JobQuery
@@ -72,7 +74,11 @@ def enrich(
     if as_json:
         render.emit_json(enrichment.to_dict() | {"seconds": round(seconds, 3)}, indent=None)
     else:
-        _show(enrichment, seconds, stopped_by)
+        _show(enrichment, seconds)
+    if stopped_by is not None:
+        render.note(f"stopped by {signal.Signals(stopped_by).name}: run the same command again to go on")
+    elif enrichment.held:
+        render.note(f"{render.plural(len(enrichment.tally.open), 'job')} left waiting: {enrichment.held}")
     if code := enrichment.exit_code(stopped_by):
         raise typer.Exit(code)
 
@@ -101,8 +107,10 @@ class Enrichment:
         self._paused = ""
         self._stop_scanning = False
         for task_type, target_type in ((SUMMARY_KEYWORDS, CODE_ENTITY), (SUMMARY_KEYWORDS, PROJECT_DOCUMENT), (TOPICS, "conversation")):
-            if scheduler.routes.find(task_type, target_type) is None:
+            route = scheduler.routes.find(task_type, target_type)
+            if route is None:
                 raise ConfigError(f"no handler takes ({task_type!r}, {target_type!r}): add 'handlers.enrichment' to [handlers] modules")
+            _try(route, scheduler)
 
     async def run(self) -> int | None:
         """Scan and run to the end; returns the signal that ended it early, if one did."""
@@ -221,6 +229,12 @@ class Enrichment:
         return ", ".join(filter(None, (scanning, unchanged, self._paused)))
 
 
+def _try(route: Route, scheduler: Scheduler) -> None:
+    """Make what the route's freshness asks for, so that a missing key or extra shows before anything is changed."""
+    with suppress(KeyError, TypeError, AttributeError):  # an empty payload need not fit
+        fingerprint(route, {}, scheduler.resources)
+
+
 def _next_batch(targets: Iterator[Target]) -> list[Target]:
     """Runs in a thread."""
     batch: list[Target] = []
@@ -249,7 +263,7 @@ def _job(target: Target, force: bool) -> NewJob:
 # -- what is left to read
 
 
-def _show(enrichment: Enrichment, seconds: float, stopped_by: int | None) -> None:
+def _show(enrichment: Enrichment, seconds: float) -> None:
     seen, tally = enrichment.seen, enrichment.tally
     parts = [f"{render.plural(seen.targets, 'target')} in {render.span(seconds)}", f"{seen.unchanged:,} unchanged"]
     if seen.gone:
@@ -260,10 +274,6 @@ def _show(enrichment: Enrichment, seconds: float, stopped_by: int | None) -> Non
     report.show_samples(tally)
     _show_skipped(seen.skipped)
     _show_where(enrichment)
-    if stopped_by is not None:
-        render.note(f"stopped by {signal.Signals(stopped_by).name}: run the same command again to go on")
-    elif enrichment.held:
-        render.note(f"{render.plural(len(tally.open), 'job')} left waiting: {enrichment.held}")
 
 
 def _show_skipped(skipped: SkipCounts) -> None:

@@ -22,10 +22,11 @@ def find(
     limit: Annotated[int, typer.Option("--limit", "-n", help="At most so many", metavar="N", min=1, max=1_000)] = 10,
     as_json: options.AsJson = False,
     config: options.ConfigFile = None,
+    store: options.StoreUrl = None,
     assign: options.Assignments = None,
 ) -> None:
     """Search titles, summaries, keywords and topics; the best match first."""
-    settings = options.settings_for(config, None, assign)
+    settings = options.settings_for(config, store, assign)
     path = Path(settings.catalog.path)
     if not path.exists():
         raise ConfigError(f"there is no catalog at {path}: fill one with `scheduler enrich PATH`, or name another with [catalog] path")

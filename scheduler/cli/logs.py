@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import IO, Annotated, Any
 
@@ -26,7 +26,7 @@ _LAST = ("error", "exception", "stack")
 
 def logs(
     paths: Annotated[
-        list[str] | None, typer.Argument(help="Log files; - for standard input [default: \\[log] path]", show_default=False)
+        list[str] | None, typer.Argument(help="Log files; - for standard input (default: as configured)", show_default=False)
     ] = None,
     job: Annotated[str | None, typer.Option("--job", help="Only lines about this job", metavar="ID")] = None,
     task_type: Annotated[str | None, typer.Option("--type", help="Only lines about this task type", metavar="TYPE")] = None,
@@ -41,6 +41,7 @@ def logs(
     top: Annotated[int, typer.Option("--top", help="How many slowest jobs and distinct errors a summary shows", metavar="N", min=0)] = 10,
     as_json: options.AsJson = False,
     config: options.ConfigFile = None,
+    store: options.StoreUrl = None,
     assign: options.Assignments = None,
 ) -> None:
     """Read log files: by job, type, event, level, reason, time or text; followed, or summed up."""
@@ -48,9 +49,9 @@ def logs(
     if follow_on and summary:
         raise SchedulerError("--follow never ends, so it cannot be summed up: leave one of the two out")
     if follow_on:
-        anyio.run(_follow, _one_file(paths, config, assign), where, as_json)
+        anyio.run(_follow, _one_file(paths, lambda: options.settings_for(config, store, assign)), where, as_json)
         return
-    records = read(_sources(paths, config, assign), where)
+    records = read(_sources(paths, lambda: options.settings_for(config, store, assign)), where)
     try:
         if summary:
             logsummary.show(summarize(records, top=top), as_json)
@@ -75,26 +76,26 @@ def _filter(*, since: str | None, until: str | None, **words: Any) -> Filter:
         raise SchedulerError(str(error)) from None
 
 
-def _sources(paths: list[str] | None, config: Path | None, assign: list[str] | None) -> list[Path | IO[bytes]]:
+def _sources(paths: list[str] | None, settings: Callable[[], Settings]) -> list[Path | IO[bytes]]:
     """The given files, or the configured one with what rotation left of it."""
     if paths:
         for path in paths:
             if path != "-" and not Path(path).is_file():
                 raise ConfigError(f"there is no log file {path}")
         return [sys.stdin.buffer if path == "-" else Path(path) for path in paths]
-    configured = _configured(options.settings_for(config, None, assign))
+    configured = _configured(settings())
     found: list[Path | IO[bytes]] = list(siblings(configured))
     if not found:
         raise ConfigError(f"there is no log file {configured} yet: it begins with the first event that a service logs")
     return found
 
 
-def _one_file(paths: list[str] | None, config: Path | None, assign: list[str] | None) -> Path:
+def _one_file(paths: list[str] | None, settings: Callable[[], Settings]) -> Path:
     if paths:
         if len(paths) > 1 or paths[0] == "-":
             raise SchedulerError("--follow takes one file")
         return Path(paths[0])
-    return _configured(options.settings_for(config, None, assign))
+    return _configured(settings())
 
 
 def _configured(settings: Settings) -> Path:

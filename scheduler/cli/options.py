@@ -26,7 +26,7 @@ CONFIG_HERE = Path("config.toml")
 
 ConfigFile = Annotated[
     Path | None,
-    typer.Option("--config", "-c", help=f"Settings file [default: ${CONFIG_VARIABLE}, else ./config.toml if there is one]", metavar="FILE"),
+    typer.Option("--config", "-c", help=f"Settings file (default: ${CONFIG_VARIABLE}, else ./config.toml if there is one)", metavar="FILE"),
 ]
 StoreUrl = Annotated[str | None, typer.Option("--store", help="Where jobs live: sqlite:///FILE or memory:", metavar="URL")]
 Assignments = Annotated[

@@ -147,7 +147,7 @@ def prune(
         float | None,
         typer.Option(
             "--completed-after",
-            help="Delete completed and cancelled jobs this long after they ended [default: as configured]",
+            help="Delete completed and cancelled jobs this long after they ended (default: as configured)",
             metavar="DURATION",
             parser=options.parse_duration,
         ),
@@ -156,7 +156,7 @@ def prune(
         float | None,
         typer.Option(
             "--failed-after",
-            help="Delete failed jobs this long after they ended [default: as configured]",
+            help="Delete failed jobs this long after they ended (default: as configured)",
             metavar="DURATION",
             parser=options.parse_duration,
         ),

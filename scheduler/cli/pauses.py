@@ -25,7 +25,7 @@ def pause(
     scope: Scope,
     for_s: Annotated[
         float | None,
-        typer.Option("--for", help="How long, for example 10m [default: until resumed]", metavar="DURATION", parser=options.parse_duration),
+        typer.Option("--for", help="How long, for example 10m (default: until resumed)", metavar="DURATION", parser=options.parse_duration),
     ] = None,
     as_json: options.AsJson = False,
     config: options.ConfigFile = None,

@@ -6,7 +6,7 @@ import os
 import re
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from pydantic import BaseModel
@@ -18,9 +18,7 @@ TEXT = (Path(__file__).parents[2] / "config.toml").read_text(encoding="utf-8")
 SHOWN = tomllib.loads(TEXT)
 
 #: Sections with defaults, and those that a name makes (shown as examples in comments).
-SECTIONS: dict[str, type[BaseModel]] = {
-    name: field.annotation for name, field in Settings.model_fields.items() if field.is_required() and field.annotation is not None
-}
+SECTIONS = {name: cast(type[BaseModel], field.annotation) for name, field in Settings.model_fields.items() if field.is_required()}
 NAMED: dict[str, type[BaseModel]] = {"task_types": settings.TaskTypeSettings, "pools": settings.PoolSettings}
 _ASSIGNMENT = re.compile(r"# ?(\w+) = .+")
 
@@ -28,7 +26,7 @@ _ASSIGNMENT = re.compile(r"# ?(\w+) = .+")
 def explanation(section: str, key: str) -> str:
     """The comment right above ``key`` in ``section``."""
     lines = TEXT.split(f"[{section}]\n", 1)[1].splitlines()
-    place = next(number for number, line in enumerate(lines) if line.startswith(f"{key} = ") or line.startswith(f"# {key} = "))
+    place = next(number for number, line in enumerate(lines) if line.startswith((f"{key} = ", f"# {key} = ")))
     above = place
     while above > 0 and lines[above - 1].startswith("# ") and not _ASSIGNMENT.fullmatch(lines[above - 1]):
         above -= 1
