@@ -44,8 +44,12 @@ class Hints:
             self._transport = self._own = None
 
     def send(self, connection: sqlite3.Connection) -> None:
-        """Tell the other workers of this file; runs in the writer's thread, never waits."""
-        for (address,) in connection.execute("SELECT address FROM workers WHERE address IS NOT NULL").fetchall():
+        """Tell the other workers of this file; runs in the writer's thread, never waits, never fails."""
+        try:
+            addresses = connection.execute("SELECT address FROM workers WHERE address IS NOT NULL").fetchall()
+        except sqlite3.Error:
+            return  # what was committed is committed; the others poll
+        for (address,) in addresses:
             if address != self._own:
                 with contextlib.suppress(OSError, ValueError, OverflowError):
                     self._socket.sendto(_HINT, (_LOOPBACK, int(address)))

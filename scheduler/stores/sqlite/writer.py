@@ -67,6 +67,7 @@ class Writer:
         self._connection = connection
         self._path = path
         self._after_commit = after_commit
+        self._transactions = _Transactions(path)
         self._pending: deque[_Request] = deque()
         self._pump: asyncio.Task[None] | None = None
         self._closed = False
@@ -102,7 +103,7 @@ class Writer:
 
     async def _commit(self, group: Sequence[_Request]) -> None:
         try:
-            answers = await self._connection.run(_in_one_transaction, group, self._path, self._after_commit)
+            answers = await self._connection.run(self._transactions.run, group)
         except BaseException as error:
             # The thread is gone or the loop is closing: nobody may wait for ever.
             for request in group:
@@ -116,33 +117,42 @@ class Writer:
                 request.future.set_result(value)
             else:
                 request.future.set_exception(failure)
+        if any(request.durable for request in group):
+            # After the callers have their answers: hints are for others, and may come a little later.
+            await self._connection.run(self._after_commit)
 
 
 Answers = list[tuple[Any, Exception | None]]
 
 
-def _in_one_transaction(connection: sqlite3.Connection, group: Sequence[_Request], path: Path, after_commit: Work) -> Answers:
-    """Commit the group together; if a piece of work fails, each piece on its own, so that it fails alone."""
-    durable = any(request.durable for request in group)
-    try:
-        values = _transaction(connection, [request.work for request in group], durable)
-    except Exception as error:
-        _roll_back(connection)
-        if len(group) > 1 and not isinstance(error, sqlite3.OperationalError):
-            return [_in_one_transaction(connection, [request], path, after_commit)[0] for request in group]
-        failure = _failure(error, path)
-        return [(None, failure) for _ in group]
-    if durable:
-        after_commit(connection)
-    return [(value, None) for value in values]
+class _Transactions:
+    """What runs in the connection's thread. Owns how hard a commit is synced, and changes it only when it must."""
 
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._synchronous = ""
 
-def _transaction(connection: sqlite3.Connection, works: Sequence[Work], durable: bool) -> list[Any]:
-    connection.execute("PRAGMA synchronous = FULL" if durable else "PRAGMA synchronous = NORMAL")
-    connection.execute("BEGIN IMMEDIATE")
-    values = [work(connection) for work in works]
-    connection.execute("COMMIT")
-    return values
+    def run(self, connection: sqlite3.Connection, group: Sequence[_Request]) -> Answers:
+        """Commit the group together; if a piece of work fails, each piece on its own, so that it fails alone."""
+        try:
+            values = self._commit(connection, group)
+        except Exception as error:
+            _roll_back(connection)
+            if len(group) > 1 and not isinstance(error, sqlite3.OperationalError):
+                return [self.run(connection, [request])[0] for request in group]
+            failure = _failure(error, self._path)
+            return [(None, failure) for _ in group]
+        return [(value, None) for value in values]
+
+    def _commit(self, connection: sqlite3.Connection, group: Sequence[_Request]) -> list[Any]:
+        synchronous = "FULL" if any(request.durable for request in group) else "NORMAL"
+        if synchronous != self._synchronous:
+            connection.execute(f"PRAGMA synchronous = {synchronous}")
+            self._synchronous = synchronous
+        connection.execute("BEGIN IMMEDIATE")
+        values = [request.work(connection) for request in group]
+        connection.execute("COMMIT")
+        return values
 
 
 def _roll_back(connection: sqlite3.Connection) -> None:
