@@ -5,6 +5,7 @@ Every verb is parse, one store verb, tell: anything longer belongs in another ro
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import AsyncIterable, Callable, Iterable, Mapping
 from datetime import datetime, timedelta
@@ -138,16 +139,17 @@ class Scheduler:
         return self._door.draft(new, self.clock.now())
 
     async def _store_drafts(self, drafts: list[Draft], now: float) -> list[Receipt]:
+        due = {draft.task_type for draft in drafts if draft.run_after <= now}
         if self._service is not None:
-            # Before the commit: the dispatcher's claim then follows in the same group, and starts what this stores.
-            self._service.dispatcher.wake({draft.task_type for draft in drafts if draft.run_after <= now})
+            # In the next turn of the loop, when this is on its way to the disk: the claim then follows on its heels.
+            asyncio.get_running_loop().call_soon(self._service.dispatcher.wake, due)
         receipts = await self.store.enqueue(drafts, now)
         if self.events.wants(JobEnqueued):
             for draft, receipt in zip(drafts, receipts, strict=True):
                 if receipt.created:
                     self.events.emit(JobEnqueued(now, draft))
         if self._service is not None:
-            self._service.dispatcher.wake({draft.task_type for draft in drafts if draft.run_after <= now})
+            self._service.dispatcher.wake(due)
             for at in {draft.run_after for draft in drafts if draft.run_after > now}:
                 self._service.dispatcher.due(at)
         return receipts

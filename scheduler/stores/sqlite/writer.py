@@ -1,6 +1,6 @@
 """The writing connection and its one owner, who group-commits what the others send.
 
-Callers hand over *work*, a function of the connection, and wait for its result. While one group is being
+Callers hand over *work*, a function of the connection, and wait for its result. While groups are being
 committed the next one gathers, so a thousand outcomes cost a handful of transactions. A caller that is
 cancelled only stops waiting: its work is done whole or not at all, and no transaction stays open.
 
@@ -18,16 +18,18 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import aiosqlite
-from anyio import lowlevel
 
 from scheduler.errors import SchedulerError, StoreError
 from scheduler.stores.sqlite.schema import connect, translated
 
 T = TypeVar("T")
 Work = Callable[[sqlite3.Connection], Any]
+Answers = list[tuple[Any, Exception | None]]
 
 #: At most so many pieces of work share a transaction: bounds how long one caller waits for the others.
 GROUP = 256
+#: One group in the thread and one behind it, so that the thread never waits for a turn of the event loop.
+GROUPS_UNDER_WAY = 2
 
 
 @dataclass(slots=True)
@@ -61,7 +63,7 @@ async def open_connection(path: Path, *, read_only: bool = False) -> Connection:
 
 
 class Writer:
-    """Owns the writing connection. Its task lives while there is work and is never anybody's child."""
+    """Owns the writing connection. Its tasks live while there is work and are nobody's children."""
 
     def __init__(self, connection: Connection, path: Path, after_commit: Work) -> None:
         self._connection = connection
@@ -69,7 +71,7 @@ class Writer:
         self._after_commit = after_commit
         self._transactions = _Transactions(path)
         self._pending: deque[_Request] = deque()
-        self._pump: asyncio.Task[None] | None = None
+        self._under_way: set[asyncio.Task[None]] = set()
         self._closed = False
 
     async def do(self, work: Callable[[sqlite3.Connection], T], *, durable: bool = False) -> T:
@@ -81,48 +83,54 @@ class Writer:
             raise StoreError("the store is closed")
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._pending.append(_Request(work, durable, future))
-        if self._pump is None:
-            self._pump = asyncio.create_task(self._run(), name="sqlite writer")
+        self._start()
         return await future
 
     async def close(self) -> None:
         """Finish what was accepted, then close the connection."""
         self._closed = True
-        if self._pump is not None:
-            await asyncio.shield(self._pump)
+        while self._under_way:
+            await asyncio.wait(self._under_way)
         await self._connection.close()
 
-    async def _run(self) -> None:
-        try:
-            while self._pending:
-                await lowlevel.checkpoint()  # whoever has something to add in this turn of the loop rides along
-                group = [self._pending.popleft() for _ in range(min(GROUP, len(self._pending)))]
-                await self._commit(group)
-        finally:
-            self._pump = None
+    def _start(self) -> None:
+        """Have one more group committed, unless as many as help are under way; the rest gathers for the next."""
+        if self._pending and len(self._under_way) < GROUPS_UNDER_WAY:
+            task = asyncio.create_task(self._commit(), name="sqlite writer")
+            self._under_way.add(task)
+            task.add_done_callback(self._ended)
 
-    async def _commit(self, group: Sequence[_Request]) -> None:
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._under_way.discard(task)
+        self._start()
+
+    async def _commit(self) -> None:
+        # Taken here and not in ``_start``: whoever asks in the same turn of the loop rides along.
+        group = [self._pending.popleft() for _ in range(min(GROUP, len(self._pending)))]
+        if not group:
+            return
         try:
             answers = await self._connection.run(self._transactions.run, group)
         except BaseException as error:
             # The thread is gone or the loop is closing: nobody may wait for ever.
-            for request in group:
-                if not request.future.done():
-                    request.future.set_exception(StoreError(f"{self._path}: the store stopped: {error!r}"))
-            raise
-        for request, (value, failure) in zip(group, answers, strict=True):
-            if request.future.done():  # its caller was cancelled meanwhile
-                continue
-            if failure is None:
-                request.future.set_result(value)
-            else:
-                request.future.set_exception(failure)
+            answers = [(None, StoreError(f"{self._path}: the store stopped: {error!r}"))] * len(group)
+            if not isinstance(error, Exception):
+                raise
+        finally:
+            _answer(group, answers)
         if any(request.durable for request in group):
             # After the callers have their answers: hints are for others, and may come a little later.
             await self._connection.run(self._after_commit)
 
 
-Answers = list[tuple[Any, Exception | None]]
+def _answer(group: Sequence[_Request], answers: Answers) -> None:
+    for request, (value, failure) in zip(group, answers, strict=True):
+        if request.future.done():  # its caller was cancelled meanwhile
+            continue
+        if failure is None:
+            request.future.set_result(value)
+        else:
+            request.future.set_exception(failure)
 
 
 class _Transactions:
