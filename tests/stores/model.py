@@ -79,7 +79,7 @@ class Model:
         due.sort(key=lambda job: (-job.priority, job.seq))
         claims = []
         for job in due[: min(want.limit, 1) if probing else want.limit]:
-            running = replace(job, status=Status.PROCESSING, attempts=job.attempts + 1, token=job.token + 1, worker=worker, started_at=now)
+            running = job._replace(status=Status.PROCESSING, attempts=job.attempts + 1, token=job.token + 1, worker=worker, started_at=now)
             self.put(running)
             claims.append(Claim(running, Lease(job.seq, job.job_id, running.token, probing)))
             for scope in probing:
@@ -103,8 +103,7 @@ class Model:
     def end(self, job: Job, end: Transition, now: float, *, attempts: int) -> None:
         completed = end.status is Status.COMPLETED
         self.put(
-            replace(
-                job,
+            job._replace(
                 status=end.status,
                 reason=end.reason,
                 error=None if completed else end.error,
@@ -130,13 +129,13 @@ class Model:
         job = self.job(lease.job_id)
         holds = job is not None and job.status is Status.PROCESSING and job.token == lease.token
         if holds and job is not None:
-            self.put(replace(job, state_json=state_json))
+            self.put(job._replace(state_json=state_json))
         return holds
 
     def cancel(self, job_ids: set[str], now: float) -> list[Job]:
         found = [job for job in self.jobs if job.job_id in job_ids and job.status in UNFINISHED]
         for job in found:
-            self.put(replace(job, status=Status.CANCELLED, reason="cancelled", worker=None, finished_at=now))
+            self.put(job._replace(status=Status.CANCELLED, reason="cancelled", worker=None, finished_at=now))
             self.end_probe(job.job_id, False, now)
         return found
 
@@ -146,8 +145,8 @@ class Model:
             held = {(one.owner, one.unique_key) for one in self.jobs if one.status in UNFINISHED}
             if job.unique_key is not None and (job.owner, job.unique_key) in held:
                 continue
-            anew = replace(job, status=Status.PENDING, attempts=0, crashes=0, reason=None, error=None, run_after=now)
-            self.put(replace(anew, result_json=None, progress_json=None, waiting_since=None, started_at=None, finished_at=None))
+            anew = job._replace(status=Status.PENDING, attempts=0, crashes=0, reason=None, error=None, run_after=now)
+            self.put(anew._replace(result_json=None, progress_json=None, waiting_since=None, started_at=None, finished_at=None))
             sent.append(job)
         return sent
 
@@ -155,7 +154,7 @@ class Model:
         put_off = [job for job in self.jobs if job.status is Status.RATE_LIMITED]
         found = [job for job in put_off if job.waiting_since is not None and job.waiting_since <= waiting_before]
         for job in found:
-            self.end(replace(job, token=job.token + 1), end, now, attempts=job.attempts)
+            self.end(job._replace(token=job.token + 1), end, now, attempts=job.attempts)
         return found
 
     def prune(self, before: float) -> int:

@@ -10,7 +10,6 @@ import asyncio
 import math
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -235,7 +234,7 @@ class _Walker:
 
 def _alike(jobs: list[Job]) -> list[Job]:
     """``jobs`` without what stores may number as they like."""
-    return [replace(job, seq=0) for job in jobs]
+    return [job._replace(seq=0) for job in jobs]
 
 
 def _sorted(jobs: list[Job]) -> list[Job]:

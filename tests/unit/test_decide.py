@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from random import Random
 from typing import get_args
 
@@ -264,10 +263,9 @@ class TestALife:
         """The job after as many of ``outcomes`` as it takes, and how many runs that were."""
         job, now = a_job(attempts=0, status=Status.PENDING, max_attempts=max_attempts), T0
         for runs, outcome in enumerate(outcomes, start=1):
-            job = replace(job, attempts=job.attempts + 1, started_at=now)
+            job = job._replace(attempts=job.attempts + 1, started_at=now)
             end = decide(job, outcome, policy, now, Random(runs))
-            job = replace(
-                job,
+            job = job._replace(
                 status=end.status,
                 attempts=job.attempts - end.refund,
                 crashes=job.crashes + end.crashed,

@@ -93,8 +93,7 @@ class MemoryStore:
         return claims
 
     def _start(self, waiting: Job, probing: tuple[str, ...], worker: str, now: float) -> Claim:
-        job = replace(
-            waiting,
+        job = waiting._replace(
             status=Status.PROCESSING,
             attempts=waiting.attempts + 1,
             token=waiting.token + 1,
@@ -117,7 +116,7 @@ class MemoryStore:
         job = self._held(lease)
         if job is None:
             return Settled(applied=False)
-        ended = replace(_ended(job, end, now), attempts=max(0, job.attempts - end.refund), crashes=job.crashes + end.crashed)
+        ended = _ended(job, end, now)._replace(attempts=max(0, job.attempts - end.refund), crashes=job.crashes + end.crashed)
         self._jobs.put(ended)
         if ended.status is Status.COMPLETED and ended.fingerprint is not None:
             self._fresh[target_of(ended)] = (ended.fingerprint, ended.job_id)
@@ -153,8 +152,7 @@ class MemoryStore:
         if job is None:
             return False
         self._jobs.put(
-            replace(
-                job,
+            job._replace(
                 progress_json=job.progress_json if progress_json is None else progress_json,
                 state_json=job.state_json if state_json is None else state_json,
             )
@@ -180,7 +178,7 @@ class MemoryStore:
         unfinished = (job for job in self._jobs.matching(query) if job.status in UNFINISHED)
         found = list(islice(unfinished, max(0, query.limit)))
         for job in found:
-            self._jobs.put(replace(job, status=Status.CANCELLED, reason="cancelled", worker=None, finished_at=now))
+            self._jobs.put(job._replace(status=Status.CANCELLED, reason="cancelled", worker=None, finished_at=now))
             self._end_probe(job, False, now)
         return found
 
@@ -192,8 +190,8 @@ class MemoryStore:
     def _requeue(self, job: Job, now: float) -> bool:
         if self._jobs.holder(job.owner, job.unique_key) is not None:
             return False
-        anew = replace(job, status=Status.PENDING, attempts=0, crashes=0, run_after=now, reason=None, error=None)
-        self._jobs.put(replace(anew, result_json=None, progress_json=None, waiting_since=None, started_at=None, finished_at=None))
+        anew = job._replace(status=Status.PENDING, attempts=0, crashes=0, run_after=now, reason=None, error=None)
+        self._jobs.put(anew._replace(result_json=None, progress_json=None, waiting_since=None, started_at=None, finished_at=None))
         return True
 
     async def give_up(self, query: JobQuery, transition_of: Callable[[Job], Transition], now: float) -> list[tuple[Job, Transition]]:
@@ -201,7 +199,7 @@ class MemoryStore:
         put_off = (job for job in self._jobs.matching(query) if job.status is Status.RATE_LIMITED)
         found = [(job, transition_of(job)) for job in islice(put_off, max(0, query.limit))]
         for job, end in found:
-            self._jobs.put(replace(job, status=Status.PROCESSING, token=job.token + 1))
+            self._jobs.put(job._replace(status=Status.PROCESSING, token=job.token + 1))
             self._jobs.put(_ended(self._jobs.by_seq[job.seq], end, now))
         return found
 
@@ -252,15 +250,14 @@ class MemoryStore:
 
 def _new_job(seq: int, draft: Draft, now: float) -> Job:
     asked = {field.name: getattr(draft, field.name) for field in fields(draft) if field.name != "force"}
-    unset = {field.name: None for field in fields(Job) if field.name not in asked}
+    unset = dict.fromkeys(Job._fields)
     return Job(**{**unset, **asked, "seq": seq, "status": Status.PENDING, "attempts": 0, "crashes": 0, "token": 0, "created_at": now})
 
 
 def _ended(job: Job, end: Transition, now: float) -> Job:
     """The record after ``end``. A failure keeps its checkpoint for a retry; a success needs none."""
     completed = end.status is Status.COMPLETED
-    return replace(
-        job,
+    return job._replace(
         status=end.status,
         reason=end.reason,
         error=None if completed else end.error,
