@@ -28,8 +28,6 @@ Answers = list[tuple[Any, Exception | None]]
 
 #: At most so many pieces of work share a transaction: bounds how long one caller waits for the others.
 GROUP = 256
-#: One group in the thread and one behind it, so that the thread never waits for a turn of the event loop.
-GROUPS_UNDER_WAY = 2
 
 
 @dataclass(slots=True)
@@ -72,6 +70,7 @@ class Writer:
         self._transactions = _Transactions(path)
         self._pending: deque[_Request] = deque()
         self._under_way: set[asyncio.Task[None]] = set()
+        self._syncing = False
         self._closed = False
 
     async def do(self, work: Callable[[sqlite3.Connection], T], *, durable: bool = False) -> T:
@@ -94,8 +93,12 @@ class Writer:
         await self._connection.close()
 
     def _start(self) -> None:
-        """Have one more group committed, unless as many as help are under way; the rest gathers for the next."""
-        if self._pending and len(self._under_way) < GROUPS_UNDER_WAY:
+        """Have one more group committed, unless it had better gather.
+
+        While one group waits for the disk a second one may stand behind it, so that the thread has work at once. Behind a
+        group that only computes it would only be smaller, and both would want the GIL.
+        """
+        if self._pending and (not self._under_way or (self._syncing and len(self._under_way) == 1)):
             task = asyncio.create_task(self._commit(), name="sqlite writer")
             self._under_way.add(task)
             task.add_done_callback(self._ended)
@@ -109,6 +112,8 @@ class Writer:
         group = [self._pending.popleft() for _ in range(min(GROUP, len(self._pending)))]
         if not group:
             return
+        durable = any(request.durable for request in group)
+        self._syncing = durable
         try:
             answers = await self._connection.run(self._transactions.run, group)
         except BaseException as error:
@@ -118,7 +123,7 @@ class Writer:
                 raise
         finally:
             _answer(group, answers)
-        if any(request.durable for request in group):
+        if durable:
             # After the callers have their answers: hints are for others, and may come a little later.
             await self._connection.run(self._after_commit)
 
