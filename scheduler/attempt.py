@@ -39,9 +39,25 @@ MAX_THREADS = 4_096
 
 
 class Attempt:
-    """A claimed job on its way through the pipe. ``verdict`` is set by whoever stops it from outside."""
+    """A claimed job on its way through the pipe. ``verdict`` is set by whoever stops it from outside.
 
-    __slots__ = ("claim", "deadline", "disowned", "limit_s", "policy", "route", "scope", "started", "stopped_at", "verdict", "waited_s")
+    ``disowned``: its end is being decided, nobody else may; ``handed_over``: the settler has it.
+    """
+
+    __slots__ = (
+        "claim",
+        "deadline",
+        "disowned",
+        "handed_over",
+        "limit_s",
+        "policy",
+        "route",
+        "scope",
+        "started",
+        "stopped_at",
+        "verdict",
+        "waited_s",
+    )
 
     def __init__(self, claim: Claim, route: Route | None, policy: Policy) -> None:
         self.claim = claim
@@ -55,6 +71,7 @@ class Attempt:
         self.stopped_at: float | None = None
         self.verdict: Outcome | None = None
         self.disowned = False
+        self.handed_over = False
 
     @property
     def job(self) -> Job:
@@ -120,7 +137,7 @@ class Runner:
 
     async def run(self, attempt: Attempt) -> None:
         """The pipe. Returns when the outcome is in the settler's hands and the handler no longer runs."""
-        self._start(attempt)
+        attempt.started = self._clock.monotonic()
         outcome, thread_ended = await self._call(attempt)
         await self.end(attempt, outcome)
         if thread_ended is not None:
@@ -140,6 +157,7 @@ class Runner:
             transition = decide(attempt.job, Raised(error), attempt.policy, now, self._rng)
         duration_s = self._clock.monotonic() - attempt.started
         await self._settler.put(Ended(attempt.job, attempt.claim.lease, transition, duration_s, attempt.waited_s))
+        attempt.handed_over = True
 
     async def disown(self, attempt: Attempt, outcome: Outcome) -> None:
         """End an attempt whose handler ignores its cancellation; the handler keeps its slot."""
@@ -147,7 +165,8 @@ class Runner:
             self._events.emit(HandlerUnresponsive(self._clock.now(), attempt.job, attempt.name))
         await self.end(attempt, outcome)
 
-    def _start(self, attempt: Attempt) -> None:
+    def announce(self, attempt: Attempt) -> None:
+        """Tell that the attempt was claimed: before anything else can be told of it."""
         job = attempt.job
         attempt.started = self._clock.monotonic()
         due = job.run_after if job.run_after > job.created_at else job.created_at

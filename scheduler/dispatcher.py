@@ -30,6 +30,8 @@ from scheduler.stores.base import Claim, JobQuery, Store
 
 #: A handler that goes on so many seconds after its cancellation ignores it.
 UNRESPONSIVE_S = 5.0
+#: At shutdown it gets only so many seconds after the grace period: whoever stops a service waits for it.
+ABANDON_S = 1.0
 #: Hints of other processes are looked at no more often than this, in seconds.
 _LOOK_EVERY_S = 0.002
 #: A look that is so many seconds late goes before further claims: a busy service must see cancellations too.
@@ -169,6 +171,7 @@ class Dispatcher:
             lane = self._lanes[attempt.job.task_type]
             lane.running += 1
             lane.next_start = now + lane.delay_s
+            self._runner.announce(attempt)
             for scope in attempt.claim.lease.probing:
                 self._events.emit(LaneProbing(self._clock.now(), scope, attempt.job.job_id))
         self._next_start = now + self._engine.dispatch_delay_s
@@ -237,17 +240,17 @@ class Dispatcher:
     async def _drain(self) -> None:
         """Let what runs finish; after the grace period hand it back."""
         handed_back = False
-        while self.running or self._settler.unsettled:
+        while self._has_unrecorded():
             self._news = anyio.Event()
             now = self._clock.monotonic()
             if now >= self._grace_ends and not handed_back:
                 handed_back = True
                 for attempt in list(self.running):
                     attempt.stop(Interrupted(), now)
-            if handed_back and now >= self._grace_ends + UNRESPONSIVE_S:
+            if handed_back and now >= self._grace_ends + ABANDON_S:
                 await self._abandon()
                 return
-            until = self._grace_ends + (UNRESPONSIVE_S if handed_back else 0.0)
+            until = self._grace_ends + (ABANDON_S if handed_back else 0.0)
             with anyio.move_on_after(min(max(until - now, 0.0), self._engine.poll_interval_s)):
                 await self._news.wait()
             if self.running and not handed_back:
@@ -267,16 +270,27 @@ class Dispatcher:
 
     async def _is_drained(self) -> bool:
         """Whether nothing is left that this service could ever run."""
-        if self.running or self._settler.unsettled or any(self._can_run(lane) and lane.ready for lane in self._lanes.values()):
+        if self._has_unrecorded() or any(self._can_run(lane) and lane.ready for lane in self._lanes.values()):
             return False
         closed = {window.scope for window in await self._store.pauses() if window.until == float("inf")}
         for tally in await self._store.count(JobQuery(statuses=UNFINISHED)):
             lane = self._lanes.get(tally.task_type)
             if lane is None and self._engine.unknown_routes == "leave":
                 continue
-            if lane is None or (self._can_run(lane) and not closed.intersection(lane.scopes)):
+            if lane is None or (self._can_run(lane) and not closed.intersection(lane.scopes) and await self._is_ours(lane)):
                 return False
         return True
+
+    async def _is_ours(self, lane: Lane) -> bool:
+        """Whether a lane that has unfinished jobs has any of the target types that are handled here."""
+        if lane.target_types is None:
+            return True
+        own = [JobQuery(statuses=UNFINISHED, task_types=frozenset({lane.task_type}), target_type=name) for name in lane.target_types]
+        return any([await self._store.count(query) for query in own])
+
+    def _has_unrecorded(self) -> bool:
+        """Whether some attempt's outcome is still to come. One that ignores its cancellation has had its outcome."""
+        return bool(self._settler.unsettled) or any(not attempt.handed_over for attempt in self.running)
 
     def _can_run(self, lane: Lane) -> bool:
         pool = self._settings.pools.get(lane.pool or "")

@@ -13,6 +13,7 @@ heartbeat stops and the worker's row goes.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from random import Random
 from typing import Any
 
@@ -21,6 +22,7 @@ import anyio
 from scheduler.attempt import Runner
 from scheduler.clock import Clock
 from scheduler.dispatcher import Dispatcher, Limits
+from scheduler.errors import StoreError
 from scheduler.events import Events, ServiceDraining, ServiceStarted, ServiceStopped
 from scheduler.heartbeat import Heartbeat
 from scheduler.identity import this_worker
@@ -67,18 +69,23 @@ class Service:
     async def run(self, limits: Limits) -> None:
         """Run until stopped or until the limits are reached. Cancelled from outside, it hands everything back first."""
         finished = anyio.Event()
+        failures: list[StoreError] = []
         async with anyio.create_task_group() as outer:
-            outer.start_soon(self._run_shielded, limits, finished)
+            outer.start_soon(self._run_shielded, limits, finished, failures)
             try:
                 await finished.wait()
             except anyio.get_cancelled_exc_class():
                 self.stop(0.0)
                 raise
+        for failure in failures:  # out here it is no group of one
+            raise failure
 
-    async def _run_shielded(self, limits: Limits, finished: anyio.Event) -> None:
+    async def _run_shielded(self, limits: Limits, finished: anyio.Event, failures: list[StoreError]) -> None:
         try:
             with anyio.CancelScope(shield=True):
                 await self._run(limits)
+        except StoreError as error:
+            failures.append(error)
         finally:
             self._settler.close()
             finished.set()
@@ -94,13 +101,16 @@ class Service:
                 async with anyio.create_task_group() as moving:
                     moving.start_soon(self._scribe.run, name="scribe")
                     moving.start_soon(self._janitor.run, name="janitor")
-                    await self.dispatcher.run(Slots(moving, self.dispatcher.work), limits)
+                    slots = Slots(self.dispatcher.work)
+                    moving.start_soon(slots.run, name="slots")
+                    await self.dispatcher.run(slots, limits)
                     moving.cancel_scope.cancel()
                 await self._scribe.run_once()
                 self._settler.finish()
         finally:
             heartbeat.stop()
-            await self._store.dismiss(self.worker.worker_id)
+            with suppress(StoreError):  # then whoever starts next finds the row of a dead worker
+                await self._store.dismiss(self.worker.worker_id)
         self._events.emit(ServiceStopped(self._clock.now(), self.worker.worker_id))
 
     async def _register(self, address: str | None) -> Heartbeat:

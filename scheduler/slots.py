@@ -33,6 +33,7 @@ class Slots(Generic[W]):
         self._work = work
         self._tasks: set[asyncio.Task[None]] = set()
         self._failure: asyncio.Future[None] | None = None
+        self._closed = False
         self._queue: deque[W] = deque()
         self._idle: list[anyio.Event] = []
         self._rousing = False
@@ -43,6 +44,7 @@ class Slots(Generic[W]):
         try:
             await self._failure
         finally:
+            self._closed = True  # for slots whose work ends only later
             for task in self._tasks:
                 task.cancel()
             if self._tasks:
@@ -73,7 +75,7 @@ class Slots(Generic[W]):
             self._failure.set_exception(error)
 
     async def _slot(self) -> None:
-        while True:
+        while not self._closed:
             self._rousing = False
             taken = 0
             while self._queue:

@@ -9,6 +9,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
+import scheduler.dispatcher
 from scheduler import (
     AIProviderError,
     InvalidOutputError,
@@ -21,9 +22,9 @@ from scheduler import (
     Status,
 )
 from scheduler.events import HandlerUnresponsive
-from tests.support.engine import engine
-from tests.support.odd_jobs import outcome, raising
-from tests.support.virtual_time import VirtualTimeLoop, in_virtual_time
+from tests.support.engine import engine, in_real_time
+from tests.support.odd_jobs import DeafHandler, outcome, raising
+from tests.support.virtual_time import in_virtual_time
 
 QUICK = {"max_attempts": 1}
 
@@ -140,43 +141,23 @@ async def test_a_handler_that_swallows_its_time_limit_and_returns_still_timed_ou
     assert (job.status, job.result) == (Status.FAILED_TIMEOUT, None)
 
 
-@in_virtual_time
-async def test_a_handler_that_ignores_its_time_limit_for_long_is_ended_from_outside() -> None:
-    routes, released = Registry(), []
-
-    @routes.handler("deaf", timeout_s=10.0, max_attempts=1)
-    async def deaf(job: JobContext) -> str:
-        ends = anyio.current_time() + 300.0
-        while (left := ends - anyio.current_time()) > 0:
-            try:
-                await asyncio.sleep(min(left, 1.0))
-            except asyncio.CancelledError:
-                await _rest_of_the_tick()
-        released.append(anyio.current_time())
-        return "late"
-
-    @routes.handler("sound")
-    async def sound(job: JobContext) -> None:
-        return None
-
-    async with engine(routes) as at, at.running():
-        receipt = await at.scheduler.enqueue("deaf")
-        job = await at.until_status(receipt.job_id, Status.FAILED_TIMEOUT, limit_s=30.0)
+@in_real_time
+async def test_a_handler_that_ignores_its_time_limit_for_ever_is_ended_from_outside(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scheduler.dispatcher, "UNRESPONSIVE_S", 0.1)
+    handler = DeafHandler()
+    async with engine(handler.routes, store, scheduler={"poll_interval_s": 0.05}) as at, at.running():
+        receipt = await at.scheduler.enqueue("deaf", timeout_s=0.05, max_attempts=1)
+        job = await at.until_status(receipt.job_id, Status.FAILED_TIMEOUT, limit_s=5.0)
         assert "ignored its cancellation" in (job.error or "")
-        assert len(at.history.of(HandlerUnresponsive)) == 1
+        (event,) = at.history.of(HandlerUnresponsive)
+        assert "deaf" in event.handler
         other = await at.scheduler.enqueue("sound")
         await at.until_status(other.job_id, Status.COMPLETED, limit_s=5.0)
-        await at.until(lambda: bool(released))
-        await anyio.sleep(5.0)
+        handler.release()
+        await at.until(lambda: handler.log[-1] == "returned", limit_s=5.0)
+        await anyio.sleep(0.05)
         job = await at.job(receipt.job_id)
         assert (job.status, job.result) == (Status.FAILED_TIMEOUT, None)
-
-
-async def _rest_of_the_tick() -> None:
-    """Lets the virtual clock move although the cancellation is delivered again and again."""
-    loop = asyncio.get_running_loop()
-    assert isinstance(loop, VirtualTimeLoop)
-    loop.jump(0.5)
 
 
 @in_virtual_time

@@ -1,8 +1,15 @@
-"""An odd job and the sound jobs around it: however the one ends, the others must run in the same service."""
+"""Trouble to order: odd jobs beside sound ones, handlers that will not stop, programs that lock the file."""
 
 from __future__ import annotations
 
+import asyncio
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
+
+import anyio
 
 from scheduler import JobContext, Registry, Status
 from tests.support.engine import Engine
@@ -37,3 +44,40 @@ async def outcome(at: Engine, target_type: str = "", payload: Any = None) -> tup
         again = await at.scheduler.enqueue("sound")
         await at.until_status(again.job_id, Status.COMPLETED)
     return job.status, job.reason, job.error
+
+
+class DeafHandler:
+    """``deaf`` ignores every cancellation until it is released; ``sound`` is sound."""
+
+    def __init__(self) -> None:
+        self.log: list[str] = []
+        self.routes = Registry()
+        self._released = anyio.Event()
+        self.routes.handler("deaf")(self._deaf)
+        self.routes.handler("sound")(self._sound)
+
+    def release(self) -> None:
+        self._released.set()
+
+    async def _deaf(self, job: JobContext) -> str:
+        self.log.append("started")
+        while not self._released.is_set():
+            with suppress(asyncio.CancelledError):
+                await self._released.wait()
+        self.log.append("returned")
+        return "late"
+
+    async def _sound(self, job: JobContext) -> str:
+        return "sound"
+
+
+@contextmanager
+def locked(url: str) -> Iterator[None]:
+    """Another program is in an exclusive transaction on the SQLite file at ``url``."""
+    other = sqlite3.connect(Path(url.removeprefix("sqlite:///")), isolation_level=None)
+    try:
+        other.execute("BEGIN EXCLUSIVE")
+        yield
+        other.execute("ROLLBACK")
+    finally:
+        other.close()
