@@ -7,6 +7,7 @@ still lives, so that a clock set forward or back neither kills jobs nor takes th
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import Protocol
 
@@ -44,10 +45,10 @@ class LoopClock:
         self.epoch = epoch
 
     def now(self) -> float:
-        return self.epoch + anyio.current_time()
+        return self.epoch + self.monotonic()
 
     def monotonic(self) -> float:
-        return anyio.current_time()
+        return asyncio.get_running_loop().time()  # also in a plain callback, where anyio knows no task
 
     async def sleep(self, seconds: float) -> None:
         await anyio.sleep(seconds)

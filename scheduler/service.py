@@ -54,6 +54,7 @@ class Service:
         self._events = events
         self._clock = clock
         self.worker = this_worker(clock.now(), settings.scheduler.lease_s)
+        self._gone = anyio.Event()
         self._settler = Settler(store, events, clock, lambda batch: self.dispatcher.settled(batch))
         self._scribe = Scribe(store, events, clock)
         self._runner = Runner(routes, settings, resources, self._settler, self._scribe, events, clock, logger, rng)
@@ -101,6 +102,7 @@ class Service:
                 async with anyio.create_task_group() as moving:
                     moving.start_soon(self._scribe.run, name="scribe")
                     moving.start_soon(self._janitor.run, name="janitor")
+                    moving.start_soon(self._join_anew, name="join anew")
                     slots = Slots(self.dispatcher.work)
                     moving.start_soon(slots.run, name="slots")
                     await self.dispatcher.run(slots, limits)
@@ -113,6 +115,19 @@ class Service:
                 await self._store.dismiss(self.worker.worker_id)
         self._events.emit(ServiceStopped(self._clock.now(), self.worker.worker_id))
 
+    def _was_taken_for_dead(self) -> None:
+        """The worker's row is gone: look what was taken over, and have a row again."""
+        self.dispatcher.look()
+        self._gone.set()
+
+    async def _join_anew(self) -> None:
+        """Without a row, whatever this worker claims would be taken back as a dead worker's by any janitor that passes."""
+        while True:
+            await self._gone.wait()
+            self._gone = anyio.Event()
+            with suppress(StoreError):  # the next beat asks again
+                (await self._store.register(self.worker)).close()
+
     async def _register(self, address: str | None) -> Heartbeat:
         worker = this_worker(self._clock.now(), self._settings.scheduler.lease_s, address)
         self.worker = worker
@@ -123,7 +138,7 @@ class Service:
             self._events,
             lease_s=worker.lease_s,
             blocked_s=self._settings.scheduler.blocked_loop_s,
-            on_lost=self.dispatcher.look,
+            on_lost=self._was_taken_for_dead,
         )
         heartbeat.start()
         return heartbeat
