@@ -24,7 +24,7 @@ from scheduler.catalog.scan import SkipCounts, roots, scan
 from scheduler.catalog.targets import CODE_ENTITY, PROJECT_DOCUMENT, Target
 from scheduler.cli import options, render, report
 from scheduler.cli.progress import RunView, Ticker
-from scheduler.cli.signals import StopOnSignals
+from scheduler.cli.signals import StopOnSignals, run_and_exit
 from scheduler.cli.tables import Column, table
 from scheduler.cli.tally import Tally, counts_of
 from scheduler.cli.work import SOME_FAILED, following, with_quiet_log
@@ -69,18 +69,20 @@ def enrich(
     scheduler = Scheduler.open(settings if log_level else with_quiet_log(settings))
     enrichment = Enrichment(scheduler, starts, force=force)
     began = SystemClock.monotonic()
-    stopped_by = anyio.run(enrichment.run)
-    seconds = SystemClock.monotonic() - began
-    if as_json:
-        render.emit_json(enrichment.to_dict() | {"seconds": round(seconds, 3)}, indent=None)
-    else:
-        _show(enrichment, seconds)
-    if stopped_by is not None:
-        render.note(f"stopped by {signal.Signals(stopped_by).name}: run the same command again to go on")
-    elif enrichment.held:
-        render.note(f"{render.plural(len(enrichment.tally.open), 'job')} left waiting: {enrichment.held}")
-    if code := enrichment.exit_code(stopped_by):
-        raise typer.Exit(code)
+
+    def told() -> int:
+        seconds = SystemClock.monotonic() - began
+        if as_json:
+            render.emit_json(enrichment.to_dict() | {"seconds": round(seconds, 3)}, indent=None)
+        else:
+            _show(enrichment, seconds)
+        if enrichment.stopped_by is not None:
+            render.note(f"stopped by {signal.Signals(enrichment.stopped_by).name}: run the same command again to go on")
+        elif enrichment.held:
+            render.note(f"{render.plural(len(enrichment.tally.open), 'job')} left waiting: {enrichment.held}")
+        return enrichment.exit_code()
+
+    run_and_exit(enrichment.run, told)
 
 
 @dataclass
@@ -101,41 +103,39 @@ class Enrichment:
         self.seen = Seen()
         self.tally = Tally(expecting=True)
         self.held = ""
+        self.stopped_by: int | None = None
         self.scheduler = scheduler
         self._starts = starts
         self._force = force
         self._paused = ""
-        self._stop_scanning = False
         for task_type, target_type in ((SUMMARY_KEYWORDS, CODE_ENTITY), (SUMMARY_KEYWORDS, PROJECT_DOCUMENT), (TOPICS, "conversation")):
             route = scheduler.routes.find(task_type, target_type)
             if route is None:
                 raise ConfigError(f"no handler takes ({task_type!r}, {target_type!r}): add 'handlers.enrichment' to [handlers] modules")
             _try(route, scheduler)
 
-    async def run(self) -> int | None:
-        """Scan and run to the end; returns the signal that ended it early, if one did."""
+    async def run(self) -> None:
+        """Scan and run to the end, or until a signal (``stopped_by``) ends it early."""
         view = RunView("Enriching", self.tally, lambda: self.tally.waiting, self._detail, total_known=lambda: self.seen.is_over)
         self.tally.follow(self.scheduler.events)
-        async with self.scheduler, Catalog(self.scheduler.settings.catalog.path) as catalog:
-            async with following(catalog, self.scheduler) as follower:
-                stop = StopOnSignals(self.scheduler, lambda: self.exit_code(stop.received), on_stop=self._stop)
-                with stop, Ticker(view.plain, view.drawn) as ticker:
-                    async with anyio.create_task_group() as beside:
-                        beside.start_soon(ticker.run)
-                        beside.start_soon(self._feed_and_finish, catalog)
-                        await self.scheduler.run()
-                        beside.cancel_scope.cancel()
-                if stop.received is None:
-                    await self._look_up()
-                    await follower.flush()
-                    # Unchanged targets that the catalog did not know yet, and what other processes did.
-                    await follower.reconcile(self.scheduler.store.find, self.scheduler.clock.now())
-            return stop.received
+        catalog = Catalog(self.scheduler.settings.catalog.path)
+        async with self.scheduler, catalog, following(catalog, self.scheduler) as follower:
+            with StopOnSignals(self.scheduler, self.exit_code, on_stop=self._stop), Ticker(view.plain, view.drawn) as ticker:
+                async with anyio.create_task_group() as beside:
+                    beside.start_soon(ticker.run)
+                    beside.start_soon(self._feed_and_finish, catalog)
+                    await self.scheduler.run()
+                    beside.cancel_scope.cancel()
+            if self.stopped_by is None:
+                await self._look_up()
+                await follower.flush()
+                # Unchanged targets that the catalog did not know yet, and what other processes did.
+                await follower.reconcile(self.scheduler.store.find, self.scheduler.clock.now())
 
-    def exit_code(self, stopped_by: int | None) -> int:
+    def exit_code(self) -> int:
         """0 when everything is enriched, 1 when a job failed or waits, else what a shell says of a signal."""
-        if stopped_by is not None and (self.tally.open or not self.seen.is_over):
-            return 128 + stopped_by
+        if self.stopped_by is not None and (self.tally.open or not self.seen.is_over):
+            return 128 + self.stopped_by
         return SOME_FAILED if self.tally.failed or self.tally.open else 0
 
     def to_dict(self) -> dict[str, Any]:
@@ -156,7 +156,7 @@ class Enrichment:
         stamp = self.scheduler.clock.now()
         targets = scan(self._starts, max_file_bytes=limit, on_skip=self.seen.skipped)
         while batch := await to_thread.run_sync(_next_batch, targets):
-            if self._stop_scanning:
+            if self.stopped_by is not None:
                 return
             await self._take(batch, catalog)
             await self._wait_while(lambda: len(self.tally.open) >= _MOST_OPEN)
@@ -173,21 +173,21 @@ class Enrichment:
         for target, receipt in zip(batch, receipts, strict=True):
             if receipt.unchanged:
                 self.seen.unchanged += 1
-            else:
+            elif not receipt.created:  # left from an earlier run; those created are known by their event
                 self.tally.expect(receipt.job_id, _TASKS.get(target.target_type, TOPICS))
             jobs.append((target.target_id, receipt.job_id))
         self.seen.targets += len(batch)
         await catalog.mark_jobs(jobs, self.scheduler.clock.now())
 
-    def _stop(self) -> None:
-        self._stop_scanning = True
+    def _stop(self, number: int) -> None:
+        self.stopped_by = number
 
     # -- the end
 
     async def _wait_while(self, too_many: Callable[[], bool]) -> None:
         """Until enough jobs of this run have ended, or only a person can bring them on."""
         ended = self.tally.done
-        while too_many() and not self.held and not self._stop_scanning:
+        while too_many() and not self.held and self.stopped_by is None:
             with anyio.move_on_after(_LOOK_EVERY_S):
                 await self.tally.all_ended.wait()
             windows = await self.scheduler.pauses()

@@ -12,15 +12,21 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from types import FrameType, TracebackType
-from typing import Any, Self
+from typing import Any, NoReturn, Self
+
+import anyio
+import typer
 
 from scheduler.events import ServiceStarted
 from scheduler.runtime import Scheduler
 
 #: Recording and closing down may take so long, in seconds, after the grace period.
 CLOSING_S = 2.0
+#: Tasks that were cancelled last get so many seconds to notice.
+_LAST_TURNS_S = 0.01
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -32,7 +38,7 @@ class StopOnSignals:
     """
 
     def __init__(
-        self, scheduler: Scheduler, code_at_deadline: Callable[[], int] = lambda: 0, *, on_stop: Callable[[], None] = lambda: None
+        self, scheduler: Scheduler, code_at_deadline: Callable[[], int] = lambda: 0, *, on_stop: Callable[[int], None] = lambda number: None
     ) -> None:
         self.received: int | None = None
         self._scheduler = scheduler
@@ -71,7 +77,7 @@ class StopOnSignals:
 
     def _drain(self) -> None:
         if self.received is not None:
-            self._on_stop()
+            self._on_stop(self.received)
             self._scheduler.stop(grace_s=self._grace_s)
 
     def _exit_within(self, seconds: float) -> None:
@@ -82,10 +88,31 @@ class StopOnSignals:
         self._deadline.start()
 
     def _exit(self) -> None:
-        """Leave without waiting for anybody; what was not recorded, the next service takes back."""
-        for stream in (sys.stdout, sys.stderr):
-            try:
-                stream.flush()
-            except (OSError, ValueError, RuntimeError):  # closed, broken, or in use by the thread that hangs
-                continue
-        os._exit(self._code_at_deadline())
+        leave_at_once(self._code_at_deadline())
+
+
+def run_and_exit(work: Callable[[], Awaitable[None]], report: Callable[[], int]) -> None:
+    """Run ``work`` to its end, then ``report`` (what to print, and the exit code) and exit.
+
+    A handler that ignores its cancellation outlives the scheduler that ran it, and would hold up the closing of
+    the event loop for ever: then the process leaves without closing it. All that can be recorded is by then.
+    """
+
+    async def to_the_end() -> int:
+        await work()
+        code = report()
+        await anyio.sleep(_LAST_TURNS_S)
+        if any(task is not asyncio.current_task() for task in asyncio.all_tasks()):
+            leave_at_once(code)
+        return code
+
+    if code := anyio.run(to_the_end):
+        raise typer.Exit(code)
+
+
+def leave_at_once(code: int) -> NoReturn:
+    """End the process without waiting for anybody; what was not recorded, the next service takes back."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError, RuntimeError):  # closed, broken, or in use by the thread that hangs
+            stream.flush()
+    os._exit(code)

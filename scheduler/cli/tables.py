@@ -20,7 +20,8 @@ from rich.text import Text
 from scheduler.cli.render import STYLES, clean, is_terminal, out
 
 _GAP = 2
-_LEAST = 12
+#: Columns that may be cut keep so much.
+_LEAST = 20
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from typing import Any
 
 import anyio
 
-from scheduler.events import Events, JobCancelled, JobEnded, JobEvent, JobFailed, JobStarted
+from scheduler.events import Events, JobCancelled, JobEnded, JobEnqueued, JobEvent, JobFailed, JobStarted
 from scheduler.job import FAILED, TERMINAL, Job, Status
 
 SLOWEST = 5
@@ -40,7 +40,7 @@ class Sample:
 
 
 class Tally:
-    """Counts the jobs that were given to ``expect``; without ``expecting`` every job that ends here."""
+    """Counts the jobs that this process enqueues or ``expect``s; without ``expecting`` every job that ends here."""
 
     def __init__(self, *, expecting: bool) -> None:
         self.ends: Counter[tuple[Status, str | None]] = Counter()
@@ -55,7 +55,7 @@ class Tally:
     def follow(self, events: Events) -> Callable[[], None]:
         """Count what happens on ``events``, from inside the event loop; returns the way out."""
         self.all_ended = anyio.Event()
-        return events.subscribe(self.note, JobStarted, JobEnded, JobCancelled)
+        return events.subscribe(self.note, JobEnqueued, JobStarted, JobEnded, JobCancelled)
 
     def expect(self, job_id: str, task_type: str) -> None:
         """This job belongs to the run and is not finished as far as we know."""
@@ -66,6 +66,8 @@ class Tally:
     def note(self, event: JobEvent) -> None:
         """Count one event."""
         job = event.job
+        if isinstance(event, JobEnqueued) and self._expecting:
+            self.expect(job.job_id, job.task_type)
         if not isinstance(job, Job) or (self._expecting and job.job_id not in self.open):
             return
         if isinstance(event, JobStarted):

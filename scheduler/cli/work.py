@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Annotated
 
 import anyio
@@ -16,7 +17,7 @@ from scheduler.catalog.catalog import Catalog
 from scheduler.catalog.status import CatalogFollower
 from scheduler.cli import options, render, report
 from scheduler.cli.progress import RunView, Ticker
-from scheduler.cli.signals import StopOnSignals
+from scheduler.cli.signals import StopOnSignals, run_and_exit
 from scheduler.cli.tally import Tally, counts_of
 from scheduler.clock import SystemClock
 from scheduler.job import UNFINISHED
@@ -44,14 +45,16 @@ def run(
     scheduler = Scheduler.open(with_quiet_log(settings) if quiet else settings)
     tally = Tally(expecting=False)
     began = SystemClock.monotonic()
-    anyio.run(_run, scheduler, tally, until_empty)
-    seconds = SystemClock.monotonic() - began
-    if as_json:
-        render.emit_json(counts_of(tally) | {"seconds": round(seconds, 3)}, indent=None)
-    else:
-        report.show_run(tally, seconds)
-    if tally.failed:
-        raise typer.Exit(SOME_FAILED)
+
+    def told() -> int:
+        seconds = SystemClock.monotonic() - began
+        if as_json:
+            render.emit_json(counts_of(tally) | {"seconds": round(seconds, 3)}, indent=None)
+        else:
+            report.show_run(tally, seconds)
+        return SOME_FAILED if tally.failed else 0
+
+    run_and_exit(partial(_run, scheduler, tally, until_empty), told)
 
 
 async def _run(scheduler: Scheduler, tally: Tally, until_empty: bool) -> None:
@@ -84,7 +87,7 @@ def serve(
     settings = options.settings_for(config, store, assign, more)
     if settings.log.format == "auto":
         settings = settings.model_copy(update={"log": settings.log.model_copy(update={"format": "json"})})
-    anyio.run(_serve, Scheduler.open(settings))
+    run_and_exit(partial(_serve, Scheduler.open(settings)), lambda: 0)
 
 
 async def _serve(scheduler: Scheduler) -> None:
