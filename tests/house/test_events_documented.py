@@ -32,7 +32,12 @@ def rows(heading: str) -> dict[str, list[str]]:
 def full(kind: type[Any]) -> Any:
     """An instance of a record with every field set, optional ones too."""
     hints = typing.get_type_hints(kind)
-    return kind(**{field.name: value_of(hints[field.name], kind) for field in dataclasses.fields(kind)})
+    return kind(**{name: value_of(hints[name], kind) for name in names_of(kind)})
+
+
+def names_of(kind: type[Any]) -> list[str]:
+    """The fields of a dataclass or a named tuple."""
+    return list(kind._fields) if hasattr(kind, "_fields") else [field.name for field in dataclasses.fields(kind)]
 
 
 def value_of(hint: Any, owner: type[Any]) -> Any:
@@ -44,7 +49,7 @@ def value_of(hint: Any, owner: type[Any]) -> Any:
     plain: dict[Any, Any] = {int: 2, float: 2.5, str: "text", bool: True, Status: Status.PENDING}
     if hint in plain:
         return plain[hint]
-    if dataclasses.is_dataclass(hint):
+    if dataclasses.is_dataclass(hint) or hasattr(hint, "_fields"):
         return full(typing.cast(type[Any], hint))
     if typing.get_origin(hint) is tuple:
         return ()
@@ -88,4 +93,4 @@ def test_every_event_is_listed_once_as_the_class_that_is_emitted() -> None:
 def test_the_sample_records_set_everything() -> None:
     for kind in (Job, Draft, Transition, Progress, PauseWindow):
         made = full(kind)
-        assert None not in [getattr(made, field.name) for field in dataclasses.fields(kind)]
+        assert None not in [getattr(made, name) for name in names_of(kind)]

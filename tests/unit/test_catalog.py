@@ -58,7 +58,7 @@ def job(name: str = "f", job_id: str = "j1", **changes: Any) -> Job:
         timeout_s=None, token=1, worker="w", unique_key=None, owner=None, fingerprint=None, created_at=100.0, started_at=None,
         finished_at=None, waiting_since=None, result_json=None, progress_json=None, state_json=None,
     )  # fmt: skip
-    return replace(plain, **changes)
+    return plain._replace(**changes)
 
 
 def draft(name: str = "f", job_id: str = "j1") -> Draft:

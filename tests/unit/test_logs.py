@@ -43,7 +43,7 @@ class Terminal(io.StringIO):
 
 
 def a_job(**changed: Any) -> Job:
-    values: dict[str, Any] = dict.fromkeys(Job.__dataclass_fields__)
+    values: dict[str, Any] = dict.fromkeys(Job._fields)
     values |= {"seq": 1, "job_id": "j1", "task_type": "t", "target_type": "doc", "target_id": "7", "status": Status.PROCESSING}
     values |= {"priority": 0, "run_after": 0.0, "attempts": 1, "crashes": 0, "token": 1, "worker": "w", "created_at": 0.0}
     return Job(**(values | changed))
