@@ -38,7 +38,6 @@ class Commands(TyperGroup):
         except BaseExceptionGroup as group:
             refuse(_only_ours(group))
         except BrokenPipeError:
-            _silence(sys.stdout)
             raise typer.Exit(PIPE_CLOSED) from None
         except KeyboardInterrupt:
             raise typer.Exit(INTERRUPTED) from None

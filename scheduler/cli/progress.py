@@ -120,7 +120,13 @@ class RunView:
     def _counts(self) -> str:
         tally, waiting = self._tally, self._waiting()
         rate = self._rate.per_s(tally.done, SystemClock.monotonic())
-        parts = [f"{tally.done:,} done", f"{tally.running:,} running", f"{waiting:,} waiting", f"{tally.failed:,} failed", f"{rate:,.0f}/s"]
+        parts = [
+            f"{tally.done:,} done",
+            f"{tally.running:,} running",
+            f"{waiting:,} waiting",
+            f"{tally.failed:,} failed",
+            f"{rate:,.0f}/s" if rate >= 10 else f"{rate:.1f}/s",
+        ]
         if self._total_known() and rate > 0:
             parts.append(f"{_clock(math.ceil((waiting + tally.running) / rate))} left")
         return ", ".join(parts)

@@ -15,7 +15,7 @@ _SLOW_FROM_S = 0.001
 def show_run(tally: Tally, seconds: float) -> None:
     """Counts by status and reason, and the slowest."""
     ended = tally.done
-    rate = f", {ended / seconds:,.0f}/s" if ended and seconds > 0 else ""
+    rate = f", {ended / seconds:,.0f}/s" if ended >= 10 * seconds > 0 else ""
     render.say(f"{render.plural(ended, 'job')} ended in {render.span(seconds)}{rate}")
     show_counts(tally)
     show_slowest(tally)

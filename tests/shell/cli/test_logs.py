@@ -10,7 +10,7 @@ import pytest
 
 from scheduler.cli.render import utc_time
 from scheduler.clock import SystemClock
-from tests.shell.command import call, on_terminal, run, started
+from tests.shell.cli.command import call, on_terminal, run, started
 
 
 def line(event: str = "job.completed", level: str = "info", ago_s: float = 0.0, **fields: Any) -> str:

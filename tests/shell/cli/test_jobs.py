@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.shell.command import call, on_terminal
+from tests.shell.cli.command import call, on_terminal
 
 
 def enqueued(*words: str) -> str:

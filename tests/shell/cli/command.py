@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -11,7 +12,7 @@ import struct
 import subprocess
 import sys
 import termios
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from typer.testing import CliRunner
 
 from scheduler.cli.app import app
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 #: What a verb may take, wherever it runs; far more than any does.
 LIMIT_S = 60.0
 
@@ -57,10 +58,30 @@ def call(*words: str, stdin: str | None = None, code: int = 0) -> Said:
     return said
 
 
+#: Processes of the current test; whatever it leaves running is killed when it ends.
+STARTED: list[subprocess.Popen[str]] = []
+
+
 def started(*words: str, **how: Any) -> subprocess.Popen[str]:
     """The command in a process of its own, its streams open."""
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **how}
-    return subprocess.Popen([sys.executable, "-c", "from scheduler.cli import main; main()", *words], text=True, env=environment(), **pipes)
+    script = "from scheduler.cli import main; main()"
+    process = subprocess.Popen([sys.executable, "-c", script, *words], text=True, env=environment(), **pipes)
+    STARTED.append(process)
+    return process
+
+
+def end_all() -> None:
+    """Kill what still runs and close what is still open."""
+    while STARTED:
+        process = STARTED.pop()
+        if process.poll() is None:
+            process.kill()
+        for stream in (process.stdin, process.stdout, process.stderr):
+            if stream is not None and not stream.closed:
+                with contextlib.suppress(OSError):
+                    stream.close()
+        process.wait()
 
 
 def run(*words: str, stdin: str | bytes = "", code: int = 0) -> Said:
@@ -72,12 +93,16 @@ def run(*words: str, stdin: str | bytes = "", code: int = 0) -> Said:
     return said
 
 
-def on_terminal(words: Sequence[str], width: int = 100) -> Said:
-    """The command with standard output and error on one terminal of ``width`` columns."""
+def on_terminal(words: Sequence[str], width: int = 100, *, until: Callable[[], bool] | None = None) -> Said:
+    """The command with standard output and error on one terminal of ``width`` columns; told to stop once ``until``."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, width, 0, 0))
     process = started(*words, stdin=subprocess.DEVNULL, stdout=theirs, stderr=theirs)
     os.close(theirs)
+    while until is not None and not until():
+        assert process.poll() is None
+    if until is not None:
+        process.terminate()
     written = b""
     try:
         while piece := os.read(ours, 65_536):

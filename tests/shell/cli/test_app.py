@@ -11,7 +11,7 @@ import typer
 from typer.testing import CliRunner
 
 from scheduler.cli.app import app
-from tests.shell.command import call, on_terminal, run, started
+from tests.shell.cli.command import call, on_terminal, run, started
 
 VERBS = sorted(typer.main.get_command(app).commands)  # type: ignore[attr-defined]  # a group has them
 
@@ -38,7 +38,7 @@ def test_a_flag_wins_over_the_environment_that_over_the_file_and_that_over_the_d
         route = call("handlers", "--json", *words).json[1]
         return route["max_attempts"], route["timeout_s"]
 
-    assert limits("--set", "handlers.modules=['tests.shell.handlers_to_call']") == (3, 600.0)
+    assert limits("--set", "handlers.modules=['tests.shell.cli.handlers_to_call']") == (3, 600.0)
     file = here / "config.toml"
     file.write_text(file.read_text("utf-8").replace("[scheduler]", "[scheduler]\nmax_attempts = 4\ntimeout_s = 7"), "utf-8")
     assert limits() == (4, 7.0)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from scheduler.cli.enqueue import Lines
-from tests.shell.command import call, run, started
+from tests.shell.cli.command import call, run, started
 
 
 def stored() -> list[Any]:

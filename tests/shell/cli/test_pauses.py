@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from scheduler.clock import SystemClock
-from tests.shell.command import call, started
+from tests.shell.cli.command import call, started
 
 
 def test_a_paused_task_type_does_not_run_until_it_is_resumed() -> None:
@@ -99,7 +99,7 @@ def test_handlers_show_the_limits_in_force(here: Path) -> None:
     found = {route.pop("task_type"): route for route in call("handlers", "--json", "--set", "scheduler.timeout_s=inf").json}
     assert found["good"] == {
         "target_type": None,
-        "handler": "tests.shell.handlers_to_call.good",
+        "handler": "tests.shell.cli.handlers_to_call.good",
         "pool": "main",
         "concurrency": 10,
         "max_attempts": 3,
@@ -115,7 +115,7 @@ def test_handlers_show_the_limits_in_force(here: Path) -> None:
     }
     assert found["limited"]["concurrency"] == 4
     assert found["fresh"]["freshness"] is True
-    assert re.search(r"^fresh +any +tests\.shell\.handlers_to_call\.fresh +10 +3 +10m 00s +yes$", call("handlers").out, re.MULTILINE)
+    assert re.search(r"^fresh +any +tests\.shell\.cli\.handlers_to_call\.fresh +10 +3 +10m 00s +yes$", call("handlers").out, re.MULTILINE)
 
 
 def test_prune_deletes_what_ended_long_enough_ago_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.shell.command import call, on_terminal, run, started
+from tests.shell.cli.command import call, on_terminal, run, started
 
 CONFIG = """
 [scheduler]
@@ -112,7 +112,7 @@ def test_a_provider_without_a_key_changes_nothing(here: Path, monkeypatch: pytes
 
 
 def test_without_the_handlers_for_it_there_is_nothing_to_run() -> None:
-    said = call("enrich", "tree", "--set", "handlers.modules=['tests.shell.handlers_to_call']", code=2)
+    said = call("enrich", "tree", "--set", "handlers.modules=['tests.shell.cli.handlers_to_call']", code=2)
     assert "add 'handlers.enrichment' to [handlers] modules" in said.err
 
 

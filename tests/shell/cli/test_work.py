@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from scheduler.clock import SystemClock
-from tests.shell.command import call, on_terminal, run, started
+from tests.shell.cli.command import call, on_terminal, run, started
 
 
 def status(job_id: str) -> Any:
@@ -96,6 +96,15 @@ def test_a_service_logs_json_to_standard_error_and_nothing_to_standard_output() 
         events += [json.loads(line)["event"] for line in service.stderr]
         assert service.stdout.read() == ""
     assert events == ["service.started", "job.completed", "service.draining", "service.stopped"]
+
+
+def test_a_service_logs_json_also_on_a_terminal_unless_told_otherwise() -> None:
+    def is_up() -> bool:
+        return bool(call("stats", "--json").json["workers"])
+
+    words = ["serve", "--set", "log.path="]
+    assert all(json.loads(line)["event"] for line in on_terminal(words, until=is_up).out.splitlines())
+    assert "service.started" in on_terminal([*words, "--set", "log.format=console"], until=is_up).plain.splitlines()[0].split("{")[0]
 
 
 def test_a_failed_job_shows_in_the_exit_code_of_run_also_after_a_signal(here: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.shell.command import call, started
+from tests.shell.cli.command import call, started
 
 
 def examined(*words: str, code: int = 0) -> dict[str, list[tuple[str, str]]]:
