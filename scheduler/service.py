@@ -92,6 +92,7 @@ class Service:
             finished.set()
 
     async def _run(self, limits: Limits) -> None:
+        await self._store.check(briefly=True)
         address = await self._store.listen(self.dispatcher.look)
         heartbeat = await self._register(address)
         try:

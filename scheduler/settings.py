@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -204,7 +204,8 @@ def load(
     try:
         parts: dict[str, Any] = {}
         for name, section in _SECTIONS.items():
-            parts[name] = _build(section, _winning(section, tables.get(name, {}), overrides.get(name, {}), name, where), f"[{name}]", where)
+            flags = overrides.get(name, {})
+            parts[name] = _build(section, _winning(section, tables.get(name, {}), flags, name, where), f"[{name}]", where, flags)
         for name, kind in _NAMED.items():
             parts[name] = {
                 key: _build(kind, table, f"[{name}.{key}]", where) for key, table in _table(tables.get(name, {}), name, where).items()
@@ -255,11 +256,11 @@ def _table(value: Any, name: str, where: str) -> Mapping[str, Any]:
     return value
 
 
-def _build(kind: type[BaseModel], table: Any, name: str, where: str) -> Any:
+def _build(kind: type[BaseModel], table: Any, name: str, where: str, flags: Collection[str] = ()) -> Any:
     try:
         return kind(**_table(table, name.strip("[]"), where))
     except ValidationError as error:
-        raise ConfigError(_explain(kind, error, name, where)) from None
+        raise ConfigError(_explain(kind, error, name, where, flags)) from None
 
 
 def _winning(kind: type[_Section], table: Any, flags: Mapping[str, Any], name: str, where: str) -> dict[str, Any]:
@@ -269,7 +270,7 @@ def _winning(kind: type[_Section], table: Any, flags: Mapping[str, Any], name: s
     return {**from_file, **flags}
 
 
-def _explain(kind: type[BaseModel], error: ValidationError, name: str, where: str) -> str:
+def _explain(kind: type[BaseModel], error: ValidationError, name: str, where: str, flags: Collection[str]) -> str:
     """One line for each wrong key: where it stands, what is wrong, what the key means."""
     lines = []
     for wrong in error.errors():
@@ -280,7 +281,8 @@ def _explain(kind: type[BaseModel], error: ValidationError, name: str, where: st
             continue
         prefix = str(kind.model_config.get("env_prefix") or "")
         variable = prefix + key.upper() if prefix else ""
-        place = f"environment {variable}" if variable in os.environ else f"{where}: {name} {key}"
+        said = "command line" if key in flags else where
+        place = f"environment {variable}" if variable in os.environ and key not in flags else f"{said}: {name} {key}"
         lines.append(f"{place} = {wrong['input']!r}: {wrong['msg'].lower()}. {key}: {known.description}")
     return "\n".join(lines)
 

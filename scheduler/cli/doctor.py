@@ -167,8 +167,7 @@ async def _store(settings: Settings, routes: Registry | None) -> AsyncIterator[F
 
 
 async def _contents(store: Store, settings: Settings, routes: Registry | None) -> AsyncIterator[Finding]:
-    if isinstance(store, SqliteStore):
-        await store.check()
+    await store.check()
     unfinished = await store.count(JobQuery(statuses=UNFINISHED))
     count = sum(tally.count for tally in unfinished)
     yield Finding("store", "ok", f"{store.url} is sound; {render.plural(count, 'unfinished job')}")

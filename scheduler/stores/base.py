@@ -15,7 +15,7 @@ Does not belong here: what an error means (``decide.py``), or who may run what (
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 from scheduler.job import Draft, Job, Lease, Receipt, Status, Transition
@@ -153,6 +153,9 @@ class Store(Protocol):
     async def close(self) -> None:
         """Finish what was accepted, then disconnect."""
 
+    async def check(self, *, briefly: bool = False) -> None:
+        """Look for damage; ``briefly`` skips what would take more than about a second. Raises ``StoreDamagedError``."""
+
     # -- jobs in
     async def enqueue(self, drafts: Sequence[Draft], now: float) -> list[Receipt]:
         """Store all drafts in one transaction; one receipt each, in order."""
@@ -238,10 +241,3 @@ class Store(Protocol):
     async def listen(self, on_hint: Callable[[], None]) -> str | None:
         """Call ``on_hint`` soon after another process changed something; returns the address for ``Worker``."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class StoreHealth:
-    """What ``doctor`` reports of a store: findings as (ok, sentence) pairs."""
-
-    findings: list[tuple[bool, str]] = field(default_factory=list)

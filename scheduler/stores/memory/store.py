@@ -37,6 +37,9 @@ class MemoryStore:
     async def close(self) -> None:
         await checkpoint()
 
+    async def check(self, *, briefly: bool = False) -> None:
+        await checkpoint()
+
     # -- jobs in
 
     async def enqueue(self, drafts: Sequence[Draft], now: float) -> list[Receipt]:

@@ -135,7 +135,11 @@ def _claim_lane(
 
 
 def _take(connection: sqlite3.Connection, want: Want, limit: int, worker: str, now_us: int) -> list[list[Any]]:
-    """The rows as they were; they are ``processing`` now."""
+    """The rows as they were; they are ``processing`` now.
+
+    A claim may ride in one transaction with an enqueue whose clock was read a moment later: no job starts before
+    it is due, so the later of the two readings is its start.
+    """
     only = f" AND target_type IN ({', '.join('?' * len(want.target_types))})" if want.target_types is not None else ""
     packed = connection.execute(
         f"SELECT CAST(json_group_array({JOB_ARRAY}) AS BLOB) FROM (SELECT * FROM jobs WHERE task_type = ? AND ready = 1{only} "
@@ -145,7 +149,8 @@ def _take(connection: sqlite3.Connection, want: Want, limit: int, worker: str, n
     rows = _unpacked(packed)
     if rows:
         connection.execute(
-            "UPDATE jobs SET status = 'processing', attempts = attempts + 1, token = token + 1, worker = ?, started_us = ?, ready = NULL "
+            "UPDATE jobs SET status = 'processing', attempts = attempts + 1, token = token + 1, worker = ?, "
+            "started_us = max(?, run_after_us), ready = NULL "
             "WHERE seq IN (SELECT value FROM json_each(?))",
             (worker, now_us, str([row[0] for row in rows])),
         )
@@ -161,7 +166,7 @@ def _unpacked(packed: bytes) -> list[list[Any]]:
 
 
 def _claim_from(row: list[Any], worker: str, now_us: int, probing: tuple[str, ...]) -> Claim:
-    row[6], row[11], row[15], row[16], row[21] = "processing", row[11] + 1, row[15] + 1, worker, now_us
+    row[6], row[11], row[15], row[16], row[21] = "processing", row[11] + 1, row[15] + 1, worker, max(now_us, row[10])
     return Claim(job_from(row), Lease(row[0], row[1], row[15], probing))
 
 
