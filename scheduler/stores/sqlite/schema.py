@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import struct
 import tempfile
 from importlib.resources import files
 from pathlib import Path
@@ -20,6 +21,10 @@ OLDEST_SQLITE = (3, 37, 0)
 BUSY_TIMEOUT_S = 5.0
 #: Compiled statements kept per connection: every chunk size of the bulk statements is one.
 STATEMENTS = 256
+
+_MAGIC = b"SQLite format 3\0"
+#: ``user_version`` and ``application_id`` in the file's header (https://www.sqlite.org/fileformat2.html).
+_HEADER = struct.Struct(">60xi4xI")
 
 _BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
@@ -43,6 +48,7 @@ def prepare(path: Path) -> None:
         _create(path)
     if path.stat().st_size == 0:
         raise StoreDamagedError(f"{path} is empty, so it is not a store: restore a backup, or remove the file to start anew")
+    _recognise(path)
     try:
         connection = connect(path)
         try:
@@ -136,13 +142,33 @@ def _create(path: Path) -> None:
             leftover.unlink(missing_ok=True)
 
 
-def _migrate(connection: sqlite3.Connection, path: Path) -> None:
-    if connection.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
+def _recognise(path: Path) -> None:
+    """Look at the header before SQLite opens the file: even to open a file may change it, and it may be another's."""
+    try:
+        with path.open("rb") as file:
+            header = file.read(_HEADER.size)
+    except OSError as error:
+        raise StoreError(f"{path} cannot be read: {error.strerror}; check its permissions") from error
+    if len(header) < _HEADER.size or not header.startswith(_MAGIC):
+        raise _damaged(path, "it does not begin as an SQLite file does")
+    version, application_id = _HEADER.unpack(header)
+    if application_id != APPLICATION_ID:
         raise StoreDamagedError(f"{path} is an SQLite file of something else, not a job store: choose another path")
-    version, newest = _version(connection), len(migrations())
+    _refuse_newer(path, version)
+
+
+def _refuse_newer(path: Path, version: int) -> None:
+    newest = len(migrations())
     if version > newest:
         raise StoreTooNewError(f"{path} has schema {version}, but this release knows only {newest}: upgrade this service")
-    if version < newest:
+
+
+def _migrate(connection: sqlite3.Connection, path: Path) -> None:
+    version = _version(connection)
+    _refuse_newer(path, version)  # a newer release's migration may be in the write-ahead log only
+    if version < 1:
+        raise _damaged(path, f"it has schema {version}, though no store is ever put in place without one")
+    if version < len(migrations()):
         connection.execute("BEGIN IMMEDIATE")
         try:
             _apply(connection, _version(connection))
