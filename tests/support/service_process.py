@@ -25,7 +25,7 @@ from typing import Any, TypeVar
 import anyio
 from anyio import to_thread
 
-from scheduler import AIProviderError, InvalidJobError, JobContext, NewJob, RateLimitError, Registry, Scheduler, StoreError
+from scheduler import AIProviderError, InvalidJobError, JobContext, NewJob, NotFoundError, RateLimitError, Registry, Scheduler, StoreError
 from scheduler.cli.signals import StopOnSignals, run_and_exit
 from scheduler.events import Event, JobEnded, LoopBlocked, ServiceStarted
 
@@ -180,6 +180,8 @@ class Client:
                 await self._enqueue_badly(scheduler)
         except StoreError as error:
             self._lines.write("store_error", error=str(error))
+        except NotFoundError as error:  # a job of ours is gone: the checker says so, this process goes on
+            self._lines.write("missing", error=str(error))
 
     def _new(self) -> NewJob:
         later = self._rng.random() < 0.1
