@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -63,7 +63,7 @@ async def open_connection(path: Path, *, read_only: bool = False) -> Connection:
 class Writer:
     """Owns the writing connection. Its tasks live while there is work and are nobody's children."""
 
-    def __init__(self, connection: Connection, path: Path, after_commit: Work) -> None:
+    def __init__(self, connection: Connection, path: Path, after_commit: Callable[[Any], Awaitable[None]]) -> None:
         self._connection = connection
         self._path = path
         self._after_commit = after_commit
@@ -125,7 +125,7 @@ class Writer:
             _answer(group, answers)
         if durable:
             # After the callers have their answers: hints are for others, and may come a little later.
-            await self._connection.run(self._after_commit)
+            await self._after_commit(self._connection.run)
 
 
 def _answer(group: Sequence[_Request], answers: Answers) -> None:
