@@ -10,15 +10,10 @@ import asyncio
 import contextlib
 import socket
 import sqlite3
-from collections.abc import Awaitable, Callable
-from typing import Any
+from collections.abc import Callable
 
 _LOOPBACK = "127.0.0.1"
 _HINT = b"look"
-#: Who else listens is asked this often, in seconds; a worker that has just started polls anyway.
-_KNOWN_S = 0.5
-
-Run = Callable[[Callable[[sqlite3.Connection], list[Any]]], Awaitable[list[Any]]]
 
 
 class Hints:
@@ -29,8 +24,6 @@ class Hints:
         self._socket.setblocking(False)
         self._transport: asyncio.DatagramTransport | None = None
         self._own: str | None = None
-        self._others: list[int] = []
-        self._known_until = 0.0
 
     async def listen(self, on_hint: Callable[[], None]) -> str | None:
         """Call ``on_hint`` for each hint; the address to publish, None where loopback cannot be had."""
@@ -50,19 +43,16 @@ class Hints:
             self._transport.close()
             self._transport = self._own = None
 
-    async def send(self, run: Run) -> None:
-        """Tell the other workers of this file; never fails. ``run`` asks on the writing connection who they are."""
-        now = asyncio.get_running_loop().time()
-        if now >= self._known_until:
-            try:
-                rows = await run(_addresses)
-            except (sqlite3.Error, ValueError):
-                return  # what was committed is committed; the others poll
-            self._known_until = now + _KNOWN_S
-            self._others = [int(address) for (address,) in rows if address != self._own and address.isdecimal()]
-        for port in self._others:
-            with contextlib.suppress(OSError, OverflowError):
-                self._socket.sendto(_HINT, (_LOOPBACK, port))
+    def send(self, connection: sqlite3.Connection) -> None:
+        """Tell the other workers of this file; runs in the writer's thread after a commit, never waits, never fails."""
+        try:
+            addresses = connection.execute("SELECT address FROM workers WHERE address IS NOT NULL").fetchall()
+        except sqlite3.Error:
+            return  # what was committed is committed; the others poll
+        for (address,) in addresses:
+            if address != self._own and address.isdecimal():
+                with contextlib.suppress(OSError, OverflowError):
+                    self._socket.sendto(_HINT, (_LOOPBACK, int(address)))
 
     def close(self) -> None:
         self.deafen()
@@ -75,7 +65,3 @@ class _Listener(asyncio.DatagramProtocol):
 
     def datagram_received(self, data: bytes, addr: object) -> None:
         self._on_hint()
-
-
-def _addresses(connection: sqlite3.Connection) -> list[Any]:
-    return connection.execute("SELECT address FROM workers WHERE address IS NOT NULL").fetchall()

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -63,11 +63,10 @@ async def open_connection(path: Path, *, read_only: bool = False) -> Connection:
 class Writer:
     """Owns the writing connection. Its tasks live while there is work and are nobody's children."""
 
-    def __init__(self, connection: Connection, path: Path, after_commit: Callable[[Any], Awaitable[None]]) -> None:
+    def __init__(self, connection: Connection, path: Path, after_commit: Work) -> None:
         self._connection = connection
         self._path = path
-        self._after_commit = after_commit
-        self._transactions = _Transactions(path)
+        self._transactions = _Transactions(path, after_commit)
         self._pending: deque[_Request] = deque()
         self._under_way: set[asyncio.Task[None]] = set()
         self._syncing = False
@@ -123,9 +122,6 @@ class Writer:
                 raise
         finally:
             _answer(group, answers)
-        if durable:
-            # After the callers have their answers: hints are for others, and may come a little later.
-            await self._after_commit(self._connection.run)
 
 
 def _answer(group: Sequence[_Request], answers: Answers) -> None:
@@ -141,8 +137,9 @@ def _answer(group: Sequence[_Request], answers: Answers) -> None:
 class _Transactions:
     """What runs in the connection's thread. Owns how hard a commit is synced, and changes it only when it must."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, after_commit: Work) -> None:
         self._path = path
+        self._after_commit = after_commit
         self._synchronous = ""
 
     def run(self, connection: sqlite3.Connection, group: Sequence[_Request]) -> Answers:
@@ -155,6 +152,8 @@ class _Transactions:
                 return [self.run(connection, [request])[0] for request in group]
             failure = _failure(error, self._path)
             return [(None, failure) for _ in group]
+        if self._synchronous == "FULL":
+            self._after_commit(connection)
         return [(value, None) for value in values]
 
     def _commit(self, connection: sqlite3.Connection, group: Sequence[_Request]) -> list[Any]:
