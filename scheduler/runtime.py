@@ -5,7 +5,6 @@ Every verb is parse, one store verb, tell: anything longer belongs in another ro
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import AsyncIterable, Callable, Iterable, Mapping
 from datetime import datetime, timedelta
@@ -139,20 +138,25 @@ class Scheduler:
         return self._door.draft(new, self.clock.now())
 
     async def _store_drafts(self, drafts: list[Draft], now: float) -> list[Receipt]:
+        if self._service is None and not self.events.wants(JobEnqueued):
+            return await self.store.enqueue(drafts, now)
         due = {draft.task_type for draft in drafts if draft.run_after <= now}
         if self._service is not None:
-            # In the next turn of the loop, when this is on its way to the disk: the claim then follows on its heels.
-            asyncio.get_running_loop().call_soon(self._service.dispatcher.wake, due)
-        receipts = await self.store.enqueue(drafts, now)
-        if self.events.wants(JobEnqueued):
-            for draft, receipt in zip(drafts, receipts, strict=True):
-                if receipt.created:
-                    self.events.emit(JobEnqueued(now, draft))
+            # Before it is stored: the claim then rides in the same transaction, and starts what this stores.
+            self._service.dispatcher.wake(due)
+        receipts = await self.store.enqueue(drafts, now, lambda receipts: self._tell_enqueued(drafts, receipts, now))
         if self._service is not None:
             self._service.dispatcher.wake(due)
             for at in {draft.run_after for draft in drafts if draft.run_after > now}:
                 self._service.dispatcher.due(at)
         return receipts
+
+    def _tell_enqueued(self, drafts: list[Draft], receipts: list[Receipt], now: float) -> None:
+        """Called when the jobs are stored, before any of them can start."""
+        if self.events.wants(JobEnqueued):
+            for draft, receipt in zip(drafts, receipts, strict=True):
+                if receipt.created:
+                    self.events.emit(JobEnqueued(now, draft))
 
     # -- questions
 

@@ -157,8 +157,11 @@ class Store(Protocol):
         """Look for damage; ``briefly`` skips what would take more than about a second. Raises ``StoreDamagedError``."""
 
     # -- jobs in
-    async def enqueue(self, drafts: Sequence[Draft], now: float) -> list[Receipt]:
-        """Store all drafts in one transaction; one receipt each, in order."""
+    async def enqueue(self, drafts: Sequence[Draft], now: float, on_stored: Callable[[list[Receipt]], None] | None = None) -> list[Receipt]:
+        """Store all drafts in one transaction; one receipt each, in order; durable when this returns.
+
+        ``on_stored`` is called with the receipts as soon as claims can see the jobs, before any claim of theirs is answered.
+        """
         ...
 
     # -- attempts

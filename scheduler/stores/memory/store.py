@@ -42,12 +42,15 @@ class MemoryStore:
 
     # -- jobs in
 
-    async def enqueue(self, drafts: Sequence[Draft], now: float) -> list[Receipt]:
+    async def enqueue(self, drafts: Sequence[Draft], now: float, on_stored: Callable[[list[Receipt]], None] | None = None) -> list[Receipt]:
         await checkpoint()
         new_ids = {draft.job_id for draft in drafts}
         if len(new_ids) < len(drafts) or any(job_id in self._jobs.seq_of for job_id in new_ids):
             raise StoreError("a job id was used before: give every draft a fresh one; nothing was stored")
-        return [self._standing_for(draft) or self._create(draft, now) for draft in drafts]
+        receipts = [self._standing_for(draft) or self._create(draft, now) for draft in drafts]
+        if on_stored is not None:
+            on_stored(receipts)
+        return receipts
 
     def _standing_for(self, draft: Draft) -> Receipt | None:
         """The receipt of the job that makes ``draft`` superfluous, if there is one."""

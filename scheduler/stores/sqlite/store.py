@@ -95,8 +95,8 @@ class SqliteStore:
 
     # -- jobs in
 
-    async def enqueue(self, drafts: Sequence[Draft], now: float) -> list[Receipt]:
-        return await self._write(lambda connection: work.enqueue(connection, drafts, now), durable=True)
+    async def enqueue(self, drafts: Sequence[Draft], now: float, on_stored: Callable[[list[Receipt]], None] | None = None) -> list[Receipt]:
+        return await self._write(lambda connection: work.enqueue(connection, drafts, now), durable=True, on_commit=on_stored)
 
     # -- attempts
 
@@ -172,10 +172,12 @@ class SqliteStore:
 
     # -- plumbing
 
-    async def _write(self, change: Callable[[sqlite3.Connection], T], *, durable: bool = False) -> T:
+    async def _write(
+        self, change: Callable[[sqlite3.Connection], T], *, durable: bool = False, on_commit: Callable[[T], None] | None = None
+    ) -> T:
         if self._writer is None:
             raise StoreError("the store is closed")
-        return await self._writer.do(change, durable=durable)
+        return await self._writer.do(change, durable=durable, on_commit=on_commit)
 
     async def _read(self, question: Callable[..., T], *args: Any) -> T:
         if self._reader is None:
@@ -198,7 +200,6 @@ class SqlitePulse:
         try:
             if self._connection is None:
                 self._connection = schema.connect(self._path)
-                self._connection.execute("PRAGMA synchronous = NORMAL")
             renewed = self._connection.execute(
                 "UPDATE workers SET beats = beats + 1, beat_us = ? WHERE worker_id = ?", (us(now), self._worker_id)
             )

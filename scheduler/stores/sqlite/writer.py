@@ -4,12 +4,16 @@ Callers hand over *work*, a function of the connection, and wait for its result.
 committed the next one gathers, so a thousand outcomes cost a handful of transactions. A caller that is
 cancelled only stops waiting: its work is done whole or not at all, and no transaction stays open.
 
+A commit does not wait for the disk; who asked for something durable has it synced right after, and waits for that.
+Everybody else in the group, and other processes, go on as soon as it is committed.
+
 Does not belong here: what the work does (``work.py``).
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import sqlite3
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -19,7 +23,7 @@ from typing import Any, TypeVar
 
 import aiosqlite
 
-from scheduler.errors import SchedulerError, StoreError
+from scheduler.errors import SchedulerError, StoreError, StoreFullError
 from scheduler.stores.sqlite.schema import connect, translated
 
 T = TypeVar("T")
@@ -34,6 +38,7 @@ GROUP = 256
 class _Request:
     work: Work
     durable: bool
+    on_commit: Callable[[Any], None] | None
     future: asyncio.Future[Any]
 
 
@@ -72,15 +77,19 @@ class Writer:
         self._syncing = False
         self._closed = False
 
-    async def do(self, work: Callable[[sqlite3.Connection], T], *, durable: bool = False) -> T:
+    async def do(
+        self, work: Callable[[sqlite3.Connection], T], *, durable: bool = False, on_commit: Callable[[T], None] | None = None
+    ) -> T:
         """Run ``work`` in a transaction; ``durable`` syncs it to disk before this returns.
+
+        ``on_commit`` is told the result in the event loop once it is committed, before anybody can act on it.
 
         Raises ``StoreBusyError``, ``StoreFullError`` … or whatever ``SchedulerError`` the work itself raises.
         """
         if self._closed:
             raise StoreError("the store is closed")
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._pending.append(_Request(work, durable, future))
+        self._pending.append(_Request(work, durable, on_commit, future))
         self._start()
         return await future
 
@@ -89,6 +98,7 @@ class Writer:
         self._closed = True
         while self._under_way:
             await asyncio.wait(self._under_way)
+        self._transactions.close()
         await self._connection.close()
 
     def _start(self) -> None:
@@ -114,7 +124,12 @@ class Writer:
         durable = any(request.durable for request in group)
         self._syncing = durable
         try:
-            answers = await self._connection.run(self._transactions.run, group)
+            loop = asyncio.get_running_loop()
+
+            def early(answers: Answers) -> None:
+                loop.call_soon_threadsafe(_tell_early, group, answers)
+
+            answers = await self._connection.run(self._transactions.run, group, early)
         except BaseException as error:
             # The thread is gone or the loop is closing: nobody may wait for ever.
             answers = [(None, StoreError(f"{self._path}: the store stopped: {error!r}"))] * len(group)
@@ -124,9 +139,21 @@ class Writer:
             _answer(group, answers)
 
 
+def _tell_early(group: Sequence[_Request], answers: Answers) -> None:
+    """The group is committed: say so, and let those go on who need not wait for the disk."""
+    for request, (value, _) in zip(group, answers, strict=True):
+        if request.on_commit is not None:
+            request.on_commit(value)
+            request.on_commit = None
+    ready = [pair for pair in zip(group, answers, strict=True) if not pair[0].durable]
+    _answer([request for request, _ in ready], [answer for _, answer in ready])
+
+
 def _answer(group: Sequence[_Request], answers: Answers) -> None:
     for request, (value, failure) in zip(group, answers, strict=True):
-        if request.future.done():  # its caller was cancelled meanwhile
+        if failure is None and request.on_commit is not None:
+            request.on_commit(value)
+        if request.future.done():  # answered early, or its caller was cancelled meanwhile
             continue
         if failure is None:
             request.future.set_result(value)
@@ -135,36 +162,55 @@ def _answer(group: Sequence[_Request], answers: Answers) -> None:
 
 
 class _Transactions:
-    """What runs in the connection's thread. Owns how hard a commit is synced, and changes it only when it must."""
+    """What runs in the connection's thread."""
 
     def __init__(self, path: Path, after_commit: Work) -> None:
         self._path = path
         self._after_commit = after_commit
-        self._synchronous = ""
+        self._wal: int | None = None
 
-    def run(self, connection: sqlite3.Connection, group: Sequence[_Request]) -> Answers:
+    def run(self, connection: sqlite3.Connection, group: Sequence[_Request], early: Callable[[Answers], object]) -> Answers:
         """Commit the group together; if a piece of work fails, each piece on its own, so that it fails alone."""
         try:
-            values = self._commit(connection, group)
+            connection.execute("BEGIN IMMEDIATE")
+            values = [request.work(connection) for request in group]
+            connection.execute("COMMIT")
         except Exception as error:
             _roll_back(connection)
             if len(group) > 1 and not isinstance(error, sqlite3.OperationalError):
-                return [self.run(connection, [request])[0] for request in group]
+                return [self.run(connection, [request], lambda answers: None)[0] for request in group]
             failure = _failure(error, self._path)
             return [(None, failure) for _ in group]
-        if self._synchronous == "FULL":
+        answers: Answers = [(value, None) for value in values]
+        if any(request.durable for request in group):
+            if any(request.on_commit is not None or not request.durable for request in group):
+                early(answers)
             self._after_commit(connection)
-        return [(value, None) for value in values]
+            answers = self._synced(group, answers)
+        return answers
 
-    def _commit(self, connection: sqlite3.Connection, group: Sequence[_Request]) -> list[Any]:
-        synchronous = "FULL" if any(request.durable for request in group) else "NORMAL"
-        if synchronous != self._synchronous:
-            connection.execute(f"PRAGMA synchronous = {synchronous}")
-            self._synchronous = synchronous
-        connection.execute("BEGIN IMMEDIATE")
-        values = [request.work(connection) for request in group]
-        connection.execute("COMMIT")
-        return values
+    def _synced(self, group: Sequence[_Request], answers: Answers) -> Answers:
+        try:
+            self._sync()
+        except OSError as error:
+            text = f"{self._path}: not synced to disk ({error.strerror}): free some space, then see whether it is there"
+            return [(None, StoreFullError(text)) if request.durable else answer for request, answer in zip(group, answers, strict=True)]
+        return answers
+
+    def _sync(self) -> None:
+        """What ``PRAGMA synchronous = FULL`` does after a commit: have the disk write the log that holds it.
+
+        The file is synced whoever wrote to it. SQLite locks the database and its -shm, never the -wal, so that another
+        descriptor on it does no harm.
+        """
+        if self._wal is None:
+            self._wal = os.open(f"{self._path}-wal", os.O_RDWR)
+        os.fsync(self._wal)
+
+    def close(self) -> None:
+        if self._wal is not None:
+            os.close(self._wal)
+            self._wal = None
 
 
 def _roll_back(connection: sqlite3.Connection) -> None:
