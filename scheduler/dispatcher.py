@@ -61,8 +61,8 @@ class Dispatcher:
         self.worker = worker
         self._engine = settings.scheduler
         self._lanes: dict[str, Lane] = {name: self._new_lane(name) for name in sorted(routes.task_types())}
-        #: By identity: a job may run again while an attempt that ignores its cancellation still holds its slot.
-        self.running: set[Attempt] = set()
+        #: By identity, in order: a job may run again while an attempt that ignores its cancellation still holds its slot.
+        self.running: dict[Attempt, None] = {}
         self._news = anyio.Event()
         self._next_look = 0.0
         self._looked = 0.0
@@ -167,7 +167,7 @@ class Dispatcher:
         attempts = [self._runner.attempt(claim) for claim in claims]
         now = self._clock.monotonic()
         for attempt in attempts:
-            self.running.add(attempt)
+            self.running[attempt] = None
             lane = self._lanes[attempt.job.task_type]
             lane.running += 1
             lane.next_start = now + lane.delay_s
@@ -182,7 +182,7 @@ class Dispatcher:
         try:
             await self._runner.run(attempt)
         finally:
-            self.running.remove(attempt)
+            del self.running[attempt]
             self._lanes[attempt.job.task_type].running -= 1
             self._news.set()
 

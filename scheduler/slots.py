@@ -75,7 +75,7 @@ class Slots(Generic[W]):
             self._failure.set_exception(error)
 
     async def _slot(self) -> None:
-        while not self._closed:
+        while True:
             self._rousing = False
             taken = 0
             while self._queue:
@@ -85,6 +85,8 @@ class Slots(Generic[W]):
                 taken += 1
                 if taken % TURN == 0:
                     await lowlevel.checkpoint()
+            if self._closed:
+                return
             called = anyio.Event()
             self._idle.append(called)
             await called.wait()

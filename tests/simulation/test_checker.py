@@ -41,6 +41,7 @@ def sound() -> Evidence:
         clients=[
             *({"what": "ack", "job": name} for name in "abcd"),
             {"what": "refused", "target": "refused"},
+            {"what": "cancelled", "job": "c"},
         ],
         runs=[
             start("a", 1), end("a", 1, "RateLimitError"), start("a", 2), end("a", 2),
@@ -63,7 +64,7 @@ def sound() -> Evidence:
             {"n": 7, "kind": "progress", "job_id": "a", "now": "processing", "token": 2, "percent": 10.0},
             {"n": 8, "kind": "progress", "job_id": "a", "now": "processing", "token": 2, "percent": 20.0},
             move(9, "a", "processing", "completed", 2, 1, unique_key="key"),
-            {"n": 10, "kind": "resumed", "scope": "lane"},
+            {"n": 10, "kind": "resumed", "scope": "lane", "at_us": 5_000},
             made(11, "b", unique_key="key"),
             move(12, "b", "pending", "processing", 1, 1, unique_key="key"),
             move(13, "b", "processing", "retry_ai", 1, 1, reason="provider_error", unique_key="key"),
@@ -93,6 +94,24 @@ def change(n: int, **fields: Any) -> Callable[[Evidence], None]:
     return lambda story: row(story, n).update(fields)
 
 
+def _second_probe(story: Evidence) -> None:
+    story.audit.insert(6, move(6, "b", "pending", "processing", 1, 1, started_us=60))
+
+
+def _past_the_pool(story: Evidence) -> Evidence:
+    for one in story.audit:
+        if "scope" in one:
+            one["scope"] = "pool:p"
+    row(story, 5).update(started_us=49)
+    return replace(story, pools={"lane": "pool:p"})
+
+
+def _reopened_early(story: Evidence) -> None:
+    for n in (4, 6):
+        row(story, n).update(until_us=9_000)
+    row(story, 5).update(started_us=9_001)
+
+
 def drop(n: int) -> Callable[[Evidence], None]:
     return lambda story: story.audit.remove(row(story, n))
 
@@ -106,6 +125,7 @@ DOCTORED: list[tuple[str, str, Callable[[Evidence], Any]]] = [
     ("3", "a move begins where the job does not stand", change(16, was="pending")),
     ("3", "a result of an earlier attempt is recorded", lambda story: story.jobs[0].update(result_json='{"token": 1}')),
     ("3", "a job is completed that no handler returned from", lambda story: story.runs.remove(end("d", 2))),
+    ("3", "a job is cancelled that nobody cancelled", lambda story: story.clients.pop()),
     ("3", "progress is written after the end", change(8, now="completed")),
     ("4", "a completed job runs again", lambda story: story.audit.append(move(30, "d", "completed", "processing", 3, 2))),
     ("4", "cancelled, then completed", lambda story: story.audit.append(move(30, "c", "cancelled", "completed", 1, 1))),
@@ -121,6 +141,10 @@ DOCTORED: list[tuple[str, str, Callable[[Evidence], Any]]] = [
     ("6", "a claim passes an endless window", change(4, until_us=None)),
     ("6", "a claim beside the probe", change(6, job_id="b")),
     ("6", "a claim after the window that is no probe", drop(6)),
+    ("6", "a second probe while the first runs", _second_probe),
+    ("6", "a claim passes its pool's window", _past_the_pool),
+    ("6", "a pause is shortened", change(6, until_us=49)),
+    ("6", "a lane opens before its time", _reopened_early),
     ("7", "progress goes back", change(8, percent=5.0)),
     ("9", "too many handlers at once", lambda story: replace(story, limits={"": 0})),
     ("9", "too many handlers of a type at once", lambda story: replace(story, limits={"lane": 0})),

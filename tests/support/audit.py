@@ -15,7 +15,7 @@ _TRAIL = """
 CREATE TABLE audit (
     n INTEGER PRIMARY KEY, kind TEXT NOT NULL, seq INTEGER, job_id TEXT, task_type TEXT, was TEXT, now TEXT, token INTEGER,
     attempts INTEGER, crashes INTEGER, worker TEXT, unique_key TEXT, run_after_us INTEGER, started_us INTEGER, max_attempts INTEGER,
-    reason TEXT, percent REAL, scope TEXT, until_us INTEGER
+    reason TEXT, percent REAL, scope TEXT, until_us INTEGER, at_us INTEGER
 );
 CREATE TRIGGER audit_insert AFTER INSERT ON jobs BEGIN
     INSERT INTO audit (kind, seq, job_id, task_type, now, token, attempts, unique_key, run_after_us)
@@ -41,7 +41,7 @@ CREATE TRIGGER audit_probe AFTER UPDATE ON pauses BEGIN
     INSERT INTO audit (kind, scope, until_us, reason, job_id) VALUES ('paused', NEW.scope, NEW.until_us, NEW.reason, NEW.probe);
 END;
 CREATE TRIGGER audit_resume AFTER DELETE ON pauses BEGIN
-    INSERT INTO audit (kind, scope) VALUES ('resumed', OLD.scope);
+    INSERT INTO audit (kind, scope, at_us) VALUES ('resumed', OLD.scope, (julianday('now') - 2440587.5) * 86400e6);
 END;
 """
 

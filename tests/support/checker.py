@@ -27,12 +27,18 @@ Row = dict[str, Any]
 
 #: Ends of an attempt that give it back.
 _REFUNDED = {"rate_limited", "overloaded", "quota_exhausted", "interrupted", "worker_lost", "gave_up_waiting"}
+#: SQLite's own clock counts whole milliseconds.
+_CLOCK_GRAIN_US = 2_000
 _TERMINAL_EVENTS = {"job.completed", "job.failed"}
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """What is known of a campaign. ``limits`` is the greatest number of jobs at once, by task type, "" for all."""
+    """What is known of a campaign.
+
+    ``limits`` is the greatest number of jobs at once, by task type, "" for all; ``pools`` the pause scope of each
+    task type's pool.
+    """
 
     clients: list[Row]
     runs: list[Row]
@@ -41,6 +47,7 @@ class Evidence:
     jobs: list[Row]
     max_attempts: int = 3
     limits: dict[str, int] = field(default_factory=dict)
+    pools: dict[str, str] = field(default_factory=dict)
 
 
 def evidence_in(folder: Path, **known: Any) -> Evidence:
@@ -61,7 +68,7 @@ def _lines(folder: Path, pattern: str) -> list[Row]:
 
 def check(seen: Evidence) -> list[str]:
     """The violations found; none when all is well."""
-    rules = (_acknowledged, _moves, _runs, _outcomes, _pauses, _progress, _concurrency, _keys, _ended, _identities, _refused)
+    rules = (_acknowledged, _moves, _runs, _outcomes, _pauses, _windows, _progress, _concurrency, _keys, _ended, _identities, _refused)
     return [violation for rule in rules for violation in rule(seen)]
 
 
@@ -127,17 +134,22 @@ def _runs(seen: Evidence) -> Iterator[str]:
 
 
 def _outcomes(seen: Evidence) -> Iterator[str]:
-    """Rules 3 and 4: what is recorded is what the last holder of the lease did; told at most once."""
+    """Rules 3 and 4: what is recorded is what the last holder of the lease did, or somebody's cancellation; told at most once."""
     returned = {(line["job"], line["token"]) for line in seen.runs if line["what"] == "end" and line["how"] == "returned"}
     told = Counter(line["job_id"] for line in seen.events if line["what"] in _TERMINAL_EVENTS)
-    status_of = {job["job_id"]: job["status"] for job in seen.jobs}
+    retried = Counter(row["job_id"] for row in seen.audit if row["kind"] == "move" and row["was"] in TERMINAL and row["now"] == "pending")
+    status_of = {job["job_id"]: job["status"] for job in seen.jobs if job["job_id"] not in retried}
     for job in seen.jobs:
         if job["status"] == Status.COMPLETED:
             token = json.loads(job["result_json"] or "{}").get("token")
             if token != job["token"] or (job["job_id"], token) not in returned:
                 yield f"3 job {job['job_id']}: completed under token {job['token']} with the result of {token}"
+    cancelled = Counter(row["job_id"] for row in seen.audit if row["kind"] == "move" and row["now"] == Status.CANCELLED)
+    cancelled.subtract(line["job"] for line in seen.clients if line["what"] == "cancelled")
+    for job_id in +cancelled:
+        yield f"3 job {job_id}: was cancelled by nobody"
     for job_id, times in told.items():
-        if times > 1:
+        if times > 1 + retried[job_id]:
             yield f"4 job {job_id}: its end was told {times} times"
     for line in seen.events:
         if line["what"] in _TERMINAL_EVENTS and status_of.get(line["job_id"], line["status"]) != line["status"]:
@@ -152,18 +164,37 @@ def _pauses(seen: Evidence) -> Iterator[str]:
             windows[row["scope"]] = row
         elif row["kind"] == "resumed":
             windows.pop(row["scope"], None)
-        elif row["kind"] == "move" and row["now"] == Status.PROCESSING and (window := windows.get(row["task_type"])):
-            if window["until_us"] is None or row["started_us"] < window["until_us"]:
-                yield f"6 job {row['job_id']}: claimed while {row['task_type']} was paused"
-            elif window["reason"] != "manual" and not _becomes_probe(seen.audit, index, row):
-                yield f"6 job {row['job_id']}: claimed beside the probe of {row['task_type']}"
+        elif row["kind"] == "move" and row["now"] == Status.PROCESSING:
+            for scope in (row["task_type"], seen.pools.get(row["task_type"], "")):
+                if scope in windows:
+                    yield from _passed(seen.audit, index, windows[scope])
 
 
-def _becomes_probe(audit: list[Row], index: int, claim: Row) -> bool:
-    """The window's next note names the claimed job: both are written in one transaction."""
-    notes = (row for row in audit[index + 1 :] if row["kind"] in ("paused", "resumed") and row["scope"] == claim["task_type"])
-    following = next(notes, {"kind": "none"})
-    return following["kind"] == "paused" and following["job_id"] == claim["job_id"]
+def _passed(audit: list[Row], index: int, window: Row) -> Iterator[str]:
+    """The claim in row ``index`` passed ``window``. The probe is named in the window's next note, of the same transaction."""
+    claim, scope = audit[index], window["scope"]
+    if window["until_us"] is None or claim["started_us"] < window["until_us"]:
+        yield f"6 job {claim['job_id']}: claimed while {scope} was paused"
+    elif window["reason"] != "manual":
+        following = next((row for row in audit[index + 1 :] if row["kind"] in ("paused", "resumed") and row["scope"] == scope), window)
+        if window["job_id"] is not None or following["kind"] != "paused" or following["job_id"] != claim["job_id"]:
+            yield f"6 job {claim['job_id']}: claimed beside the probe of {scope}"
+
+
+def _windows(seen: Evidence) -> Iterator[str]:
+    """Rule 6: a window is extended, never shortened, and goes before its end only by somebody's hand."""
+    by_hand = Counter(line["scope"] for line in seen.clients if line["what"] == "resumed")
+    ends: dict[str, float] = {}
+    for row in seen.audit:
+        if row["kind"] == "paused":
+            end = float("inf") if row["until_us"] is None else row["until_us"]
+            if end < ends.get(row["scope"], 0):
+                yield f"6 scope {row['scope']}: its pause was shortened by {(ends[row['scope']] - end) / 1e6:.3f} s"
+            ends[row["scope"]] = end
+        elif row["kind"] == "resumed" and row["at_us"] + _CLOCK_GRAIN_US < ends.pop(row["scope"], 0):
+            by_hand[row["scope"]] -= 1
+            if by_hand[row["scope"]] < 0:
+                yield f"6 scope {row['scope']}: opened before its pause was over"
 
 
 def _progress(seen: Evidence) -> Iterator[str]:

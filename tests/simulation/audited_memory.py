@@ -1,0 +1,82 @@
+"""A memory store that keeps the audit trail that ``tests/support/audit.py`` makes SQLite keep.
+
+It listens where the store itself keeps its records, so it sees what was done, not what the engine says of it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from scheduler.clock import LoopClock
+from scheduler.job import Job, Status
+from scheduler.pauses import PauseWindow
+from scheduler.stores.memory import MemoryStore
+from scheduler.stores.memory.records import Records
+from scheduler.stores.sqlite.rows import us, us_or_none
+from tests.support.checker import Row
+
+
+class AuditedMemoryStore(MemoryStore):
+    """``audit`` grows with each move, in order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.audit: list[Row] = []
+        self._jobs = _AuditedRecords(self.audit)
+        self._windows = _AuditedWindows(self.audit)
+
+    def final_rows(self) -> list[Row]:
+        """The jobs as they stand, in the shape of SQLite's rows."""
+        return [job._asdict() | {"status": str(job.status)} for job in self._jobs.by_seq.values()]
+
+
+class _AuditedRecords(Records):
+    def __init__(self, audit: list[Row]) -> None:
+        super().__init__()
+        self._audit = audit
+        self._stands: dict[str, Job] = {}
+
+    def put(self, job: Job) -> None:
+        super().put(job)
+        if job.status is Status.PROCESSING and job.worker is None:
+            return  # half of a ``give_up``, which claims and ends in one write
+        before = self._stands.get(job.job_id)
+        self._stands[job.job_id] = job
+        if before is None:
+            self._audit.append(_row("made", job))
+        elif before.status is not job.status:
+            self._audit.append(_row("move", job) | {"was": str(before.status), "run_after_us": us(before.run_after)})
+        elif before.progress is not None and job.progress is not None and before.progress != job.progress:
+            self._audit.append(_row("progress", job) | {"percent": job.progress.percent})
+
+    def remove(self, job: Job) -> None:
+        super().remove(job)
+        self._audit.append(_row("deleted", job))
+
+
+class _AuditedWindows(dict[str, PauseWindow]):
+    def __init__(self, audit: list[Row]) -> None:
+        super().__init__()
+        self._audit = audit
+
+    def __setitem__(self, scope: str, window: PauseWindow) -> None:
+        super().__setitem__(scope, window)
+        until = None if window.until == float("inf") else us(window.until)
+        self._audit.append({"kind": "paused", "scope": scope, "until_us": until, "reason": window.reason, "job_id": window.probe})
+
+    def __delitem__(self, scope: str) -> None:
+        super().__delitem__(scope)
+        self._audit.append({"kind": "resumed", "scope": scope, "at_us": us(LoopClock().now())})
+
+    def pop(self, scope: str, *default: Any) -> Any:
+        if scope in self:
+            self._audit.append({"kind": "resumed", "scope": scope, "at_us": us(LoopClock().now())})
+        return super().pop(scope, *default)
+
+
+def _row(kind: str, job: Job) -> Row:
+    return {
+        "kind": kind, "seq": job.seq, "job_id": job.job_id, "task_type": job.task_type, "now": str(job.status), "token": job.token,
+        "attempts": job.attempts, "crashes": job.crashes, "worker": job.worker, "unique_key": job.unique_key,
+        "run_after_us": us(job.run_after), "started_us": us_or_none(job.started_at), "max_attempts": job.max_attempts, "reason": job.reason,
+    }  # fmt: skip
