@@ -17,7 +17,7 @@ from typing import Any, ParamSpec, TypeVar
 import anyio
 
 from scheduler import Job, Registry, Scheduler
-from scheduler.clock import LoopClock
+from scheduler.clock import Clock, LoopClock
 from scheduler.events import Event, JobCancelled, JobEnded, JobEnqueued, JobEvent, JobRequeued, JobStarted
 from scheduler.job import LEGAL, Status
 
@@ -134,10 +134,12 @@ class Engine:
 
 
 @asynccontextmanager
-async def engine(routes: Registry, store: str = "memory:", *, seed: int = 1, **tables: dict[str, Any]) -> AsyncIterator[Engine]:
+async def engine(
+    routes: Registry, store: str = "memory:", *, seed: int = 1, clock: Clock | None = None, **tables: dict[str, Any]
+) -> AsyncIterator[Engine]:
     """A scheduler on ``store`` with these settings over the defaults, in the loop's time; replayed at the end."""
     settings = {**tables, "scheduler": {"store": store, **tables.get("scheduler", {})}}
-    async with Scheduler.open(settings, routes, clock=LoopClock(), rng=Random(seed), logs=False) as scheduler:
+    async with Scheduler.open(settings, routes, clock=clock or LoopClock(), rng=Random(seed), logs=False) as scheduler:
         made = Engine(scheduler)
         yield made
         await made.replay()
