@@ -196,7 +196,7 @@ class Runner:
         try:
             with anyio.CancelScope(deadline=attempt.deadline) as attempt.scope:
                 work = route.function(*arguments) if thread is None else thread.run(self._threads)
-                outcome = _outcome_of(await _in_context(work, copy_context()))
+                outcome = _outcome_of(await _in_own_context(work))
             # A handler that swallowed its cancellation and returned late is caught here too; an interrupted one
             # that still finished its work has finished it.
             if attempt.scope.cancelled_caught or (attempt.scope.cancel_called and not isinstance(attempt.verdict, Interrupted)):
@@ -206,7 +206,8 @@ class Runner:
             outcome = _why(attempt) if stopped else Raised(error)
         finally:
             self.current.pop(task, None)
-            await _absorb_cancellation(task)
+            if task is not None and task.cancelling():
+                await _absorb_cancellation(task)
         return outcome, None if thread is None else thread.let_go()
 
 
@@ -215,11 +216,20 @@ def _why(attempt: Attempt) -> Outcome:
     return attempt.verdict or TimedOut(attempt.limit_s or 0.0)
 
 
-@types.coroutine
-def _in_context(work: Coroutine[Any, Any, Any], context: Context) -> Generator[Any, Any, Any]:
+async def _in_own_context(work: Coroutine[Any, Any, Any]) -> Any:
     """Drive ``work`` in a context of its own: slots are used again, and what one handler sets is not for the next."""
+    context = copy_context()
     try:
         step = context.run(work.send, None)
+    except StopIteration as returned:  # it never had to wait
+        return returned.value
+    return await _on_in_context(work, context, step)
+
+
+@types.coroutine
+def _on_in_context(work: Coroutine[Any, Any, Any], context: Context, step: Any) -> Generator[Any, Any, Any]:
+    """The rest, after the first ``step``."""
+    try:
         while True:
             try:
                 answer = yield step
@@ -231,9 +241,9 @@ def _in_context(work: Coroutine[Any, Any, Any], context: Context) -> Generator[A
         return returned.value
 
 
-async def _absorb_cancellation(task: asyncio.Task[Any] | None) -> None:
+async def _absorb_cancellation(task: asyncio.Task[Any]) -> None:
     """Leave the slot's task as it was before a handler that cancelled its own task."""
-    while task is not None and task.cancelling():
+    while task.cancelling():
         task.uncancel()
         with contextlib.suppress(asyncio.CancelledError):
             await lowlevel.cancel_shielded_checkpoint()
