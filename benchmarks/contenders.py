@@ -9,6 +9,9 @@ from typing import Any
 
 from scheduler import JobContext, NewJob, Registry, Scheduler
 
+#: Handlers at once, as a service that waits for providers would have it.
+CONCURRENCY = 256
+
 routes = Registry()
 _first: list[float] = []
 
@@ -21,7 +24,13 @@ async def noop(job: JobContext, payload: dict[str, Any]) -> Any:
     return payload["i"]
 
 
-def scheduler(folder: Path, *, concurrency: int = 100, **engine: Any) -> Scheduler:
+@routes.handler("other.pending")
+@routes.handler("other.paused")
+async def other(job: JobContext) -> None:
+    """The backlog's lanes: known to the service, but without slots, or paused."""
+
+
+def scheduler(folder: Path, *, concurrency: int = CONCURRENCY, **engine: Any) -> Scheduler:
     """Ours: durable SQLite, results kept, failures and pauses logged as JSON lines."""
     engine = {"store": f"sqlite:///{folder / 'jobs.db'}", "concurrency": concurrency, **engine}
     log = {"level": "warning", "format": "json", "path": str(folder / "scheduler.jsonl")}

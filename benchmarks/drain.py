@@ -15,12 +15,10 @@ from typing import Any
 
 from benchmarks import contenders, harness
 
-CONCURRENCY = 256
-
 
 def ours(folder: Path, options: dict[str, Any]) -> harness.Numbers:
     async def run() -> harness.Numbers:
-        async with contenders.scheduler(folder, concurrency=CONCURRENCY) as scheduler:
+        async with contenders.scheduler(folder) as scheduler:
             await scheduler.enqueue_many(contenders.new_jobs(options["jobs"]))
             await scheduler.run(until_empty=True)
             ended = time.perf_counter()

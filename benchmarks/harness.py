@@ -47,6 +47,10 @@ def spread(values: Sequence[float], digits: int = 0) -> str:
     return f"{statistics.median(values):,.{digits}f} ({min(values):,.{digits}f}–{max(values):,.{digits}f})"
 
 
+def median(values: Sequence[float]) -> float:
+    return statistics.median(values)
+
+
 def column(results: Sequence[Numbers], key: str) -> list[float]:
     return [one[key] for one in results if key in one]
 
