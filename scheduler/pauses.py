@@ -14,6 +14,8 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 MAX_PAUSE_S = 86_400.0
+#: The least pause in seconds once a limit repeats: "retry after 0", said over and over, must not become a tight loop.
+AGAIN_S = 1.0
 POOL_PREFIX = "pool:"
 MANUAL = "manual"
 
@@ -97,6 +99,8 @@ def extended(window: PauseWindow | None, request: PauseRequest, now: float) -> P
     strikes = max(strikes, 1)
     hint = clamp_retry_after(request.retry_after_s)
     pause_s = hint if hint is not None else min(request.base_s * 2.0 ** min(strikes - 1, 60), request.cap_s)
+    if strikes > 1:
+        pause_s = max(pause_s, AGAIN_S)
     until = now + pause_s
     if window is None:
         return PauseWindow(request.scope, until, request.reason, now, request.job_id, strikes)

@@ -33,6 +33,7 @@ from scheduler.settings import Settings, load
 from scheduler.stats import Stats, stats_of
 from scheduler.stores import open_store
 from scheduler.stores.base import JobQuery, Store
+from scheduler.values import check_text
 
 #: Jobs that a bulk verb changes in one transaction.
 PORTION = 1_000
@@ -162,7 +163,11 @@ class Scheduler:
 
     async def get(self, job_id: str, *, owner: str | None = None) -> Job | None:
         """The job, or None if there is none (for ``owner``)."""
-        found = await self.store.find(JobQuery(job_ids=(job_id,), owner=owner, limit=1))
+        try:
+            known = check_text(job_id, "job id")
+        except InvalidJobError:
+            return None  # no store can hold it, so there is none
+        found = await self.store.find(JobQuery(job_ids=(known,), owner=owner, limit=1))
         return found[0] if found else None
 
     async def jobs(

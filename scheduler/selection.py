@@ -8,6 +8,7 @@ from dataclasses import replace
 from scheduler.errors import SchedulerError
 from scheduler.job import Status
 from scheduler.stores.base import JobQuery
+from scheduler.values import check_text
 
 #: A listing gives at most so many jobs at a time.
 MAX_LIMIT = 10_000
@@ -25,6 +26,9 @@ def query_for(
     owner: str | None = None,
 ) -> JobQuery:
     """The query for these words, each one or several. Raises ``SchedulerError`` for a status that does not exist."""
+    for what, word in (("target_type", target_type), ("target_id", target_id), ("owner", owner)):
+        if word is not None:
+            check_text(word, what, limit=2_048)
     statuses = _words(status)
     return JobQuery(
         statuses=None if statuses is None else frozenset(map(_status, statuses)),
@@ -46,7 +50,8 @@ def limited(query: JobQuery, limit: int, *, before_seq: int | None = None, newes
 def _words(value: Words) -> frozenset[str] | None:
     if value is None:
         return None
-    return frozenset([str(value)] if isinstance(value, str) else map(str, value))
+    words = frozenset([str(value)] if isinstance(value, str) else map(str, value))
+    return frozenset(check_text(word, "a word to select by") for word in words)
 
 
 def _status(word: str) -> Status:

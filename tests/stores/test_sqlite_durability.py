@@ -29,7 +29,9 @@ async def store(tmp_path: Path):
 async def test_an_enqueue_is_acknowledged_only_when_its_log_is_synced(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
     synced: list[str] = []
     real = os.fsync
-    monkeypatch.setattr(os, "fsync", lambda descriptor: (synced.append(os.readlink(f"/proc/self/fd/{descriptor}")), real(descriptor)))
+    monkeypatch.setattr(
+        os, "fsync", lambda descriptor: (synced.append(str(Path(f"/proc/self/fd/{descriptor}").readlink())), real(descriptor))
+    )
     await store.enqueue([a_draft()], T0)
     assert synced == [f"{store.path.resolve()}-wal"]
 

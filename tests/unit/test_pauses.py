@@ -136,3 +136,10 @@ class TestByHand:
     def test_a_shorter_pause_by_hand_leaves_the_providers(self) -> None:
         window = a_window(until=T0 + 60)
         assert paused_by_hand(window, "lane", T0 + 30, T0) is window
+
+
+def test_a_limit_that_repeats_and_says_retry_after_0_still_pauses_a_second() -> None:
+    first = extended(None, PauseRequest("lane", "rate_limited", "a", 0.0, 60.0, 900.0, claimed_at=100.0), 101.0)
+    assert first.until == 101.0
+    again = extended(first, PauseRequest("lane", "rate_limited", "b", 0.0, 60.0, 900.0, claimed_at=101.0), 102.0)
+    assert (again.strikes, again.until) == (2, 103.0)

@@ -133,7 +133,7 @@ def _create(path: Path) -> None:
             _apply(connection, 0)
         finally:
             connection.close()
-        os.link(made, path)
+        _put_in_place(made, path)
     except FileExistsError:
         pass  # another process was first: use its file
     except sqlite3.Error as error:
@@ -141,6 +141,23 @@ def _create(path: Path) -> None:
     finally:
         for leftover in (made, Path(f"{made}-wal"), Path(f"{made}-shm")):
             leftover.unlink(missing_ok=True)
+
+
+def _put_in_place(made: Path, path: Path) -> None:
+    """Raises ``FileExistsError`` if another process was first."""
+    try:
+        os.link(made, path)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without hard links: claim the name, then take it
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        made.replace(path)
+    if os.name == "posix":
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)  # else a power cut may take the name, and all that is acknowledged under it
+        finally:
+            os.close(folder)
 
 
 def _recognise(path: Path) -> None:
