@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from threading import Event
 
@@ -12,7 +11,7 @@ import pytest
 from scheduler.errors import StoreFullError
 from scheduler.job import Receipt
 from scheduler.stores.base import Want
-from scheduler.stores.sqlite import SqliteStore
+from scheduler.stores.sqlite import SqliteStore, writer
 from tests.support.jobs import T0, a_draft
 
 WANT = Want("lane", 5, ("lane",))
@@ -28,17 +27,20 @@ async def store(tmp_path: Path):
 
 async def test_an_enqueue_is_acknowledged_only_when_its_log_is_synced(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
     synced: list[str] = []
-    real = os.fsync
-    monkeypatch.setattr(
-        os, "fsync", lambda descriptor: (synced.append(str(Path(f"/proc/self/fd/{descriptor}").readlink())), real(descriptor))
-    )
+    real = writer._sync_data
+
+    def noted(descriptor: int) -> None:
+        synced.append(str(Path(f"/proc/self/fd/{descriptor}").readlink()))
+        real(descriptor)
+
+    monkeypatch.setattr(writer, "_sync_data", noted)
     await store.enqueue([a_draft()], T0)
     assert synced == [f"{store.path.resolve()}-wal"]
 
 
 async def test_a_claim_goes_on_while_the_disk_writes_what_it_claimed(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
     disk = Event()
-    monkeypatch.setattr(os, "fsync", lambda descriptor: disk.wait(10))
+    monkeypatch.setattr(writer, "_sync_data", lambda descriptor: disk.wait(10))
     story: list[str] = []
 
     async def enqueue() -> None:
@@ -59,7 +61,7 @@ async def test_a_disk_that_cannot_sync_is_an_error_to_who_asked_for_it(store: Sq
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as broken:
-        broken.setattr(os, "fsync", full)
+        broken.setattr(writer, "_sync_data", full)
         with pytest.raises(StoreFullError, match="No space left"):
             await store.enqueue([a_draft()], T0)
         assert len((await store.claim([WANT], "ada", T0)).claims) == 1

@@ -27,6 +27,9 @@ from scheduler.errors import SchedulerError, StoreError, StoreFullError
 from scheduler.stores.sqlite.schema import connect, translated
 
 T = TypeVar("T")
+#: As SQLite does it: the data and the file's size, not its time stamps.
+_sync_data: Callable[[int], None] = getattr(os, "fdatasync", os.fsync)
+
 Work = Callable[[sqlite3.Connection], Any]
 Answers = list[tuple[Any, Exception | None]]
 
@@ -205,7 +208,7 @@ class _Transactions:
         """
         if self._wal is None:
             self._wal = os.open(f"{self._path}-wal", os.O_RDWR)
-        os.fsync(self._wal)
+        _sync_data(self._wal)
 
     def close(self) -> None:
         if self._wal is not None:
