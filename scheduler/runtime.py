@@ -1,4 +1,4 @@
-"""``Scheduler``: the whole, put together. Opens, starts the moving parts in one task group, drains in order.
+"""``Scheduler``: the whole, put together. Opens, checks at the door, runs, closes.
 
 Every verb is parse, one store verb, tell: anything longer belongs in another room.
 """

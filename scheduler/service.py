@@ -1,4 +1,4 @@
-"""One run of the engine: wires the moving parts together, starts them in one task group, drains in order.
+"""One run of the engine: wires the moving parts together, starts them, drains in order.
 
     dispatcher ──claims──▶ slots ──▶ attempt ──Ended──▶ settler ──▶ store, events
         ▲                                                 │

@@ -70,7 +70,7 @@ class Wandering:
     walks: ClassVar[int] = 60
 
     def store_at(self, folder: Path) -> Store:
-        raise NotImplementedError
+        raise NotImplementedError("a store's test class supplies store_at")
 
     def test_any_walk_leaves_the_store_as_the_model_says(self) -> None:
         @settings(max_examples=self.walks, deadline=None, print_blob=True)
