@@ -19,12 +19,15 @@ import anyio
 import pydantic
 from anyio import from_thread, lowlevel, to_thread
 
+from scheduler.calls import JobPool, ThreadJobPool
 from scheduler.clock import Clock
 from scheduler.context import JobContext, ThreadJobContext
 from scheduler.decide import decide, describe
 from scheduler.errors import InvalidJobError
 from scheduler.events import Events, HandlerUnresponsive, JobStarted
-from scheduler.job import Job
+from scheduler.health import Health
+from scheduler.job import Job, Transition
+from scheduler.keeper import Keeper
 from scheduler.outcome import BadPayload, BadResult, Cancelled, Interrupted, Outcome, Raised, Returned, TimedOut, Unroutable
 from scheduler.policy import Policy
 from scheduler.registry import Resources, Route, Routes
@@ -101,6 +104,8 @@ class Runner:
         resources: Resources,
         settler: Settler,
         scribe: Scribe,
+        keeper: Keeper,
+        health: Health,
         events: Events,
         clock: Clock,
         logger: Callable[..., Any],
@@ -111,6 +116,8 @@ class Runner:
         self._resources = resources
         self._settler = settler
         self._scribe = scribe
+        self._keeper = keeper
+        self._health = health
         self._events = events
         self._clock = clock
         self._logger = logger
@@ -152,12 +159,17 @@ class Runner:
             await self._scribe.finish(attempt.claim.lease)
         now = self._clock.now()
         try:
-            transition = decide(attempt.job, outcome, attempt.policy, now, self._rng)
+            transition = await self._decided(attempt, outcome, now)
         except Exception as error:  # the handler's error has attributes that raise: say so, in its place
             transition = decide(attempt.job, Raised(error), attempt.policy, now, self._rng)
         duration_s = self._clock.monotonic() - attempt.started
         await self._settler.put(Ended(attempt.job, attempt.claim.lease, transition, duration_s, attempt.waited_s))
         attempt.handed_over = True
+
+    async def _decided(self, attempt: Attempt, outcome: Outcome, now: float) -> Transition:
+        pool = attempt.policy.pool
+        is_outage = bool(pool) and await self._health.is_outage(pool or "", attempt.claim.lease, outcome, now)
+        return decide(attempt.job, outcome, attempt.policy, now, self._rng, is_outage=is_outage)
 
     async def disown(self, attempt: Attempt, outcome: Outcome) -> None:
         """End an attempt whose handler ignores its cancellation; the handler keeps its slot."""
@@ -184,8 +196,9 @@ class Runner:
         payload = _payload(job, route)
         if isinstance(payload, BadPayload):
             return payload, None
+        pool = self._pool(attempt, route)
         context_type = JobContext if route.is_async else ThreadJobContext
-        context = context_type(job, attempt.claim.lease, attempt.policy.pool, self._resources, self._scribe, self._logger)
+        context = context_type(job, attempt.claim.lease, pool, self._resources, self._scribe, self._logger)
         arguments = (context, payload) if route.takes_payload else (context,)
         if attempt.limit_s is not None:
             attempt.deadline = anyio.current_time() + attempt.limit_s
@@ -205,10 +218,16 @@ class Runner:
             stopped = attempt.scope is not None and attempt.scope.cancel_called
             outcome = _why(attempt) if stopped else Raised(error)
         finally:
+            pool.over()
             self.current.pop(task, None)
             if task is not None and task.cancelling():
                 await _absorb_cancellation(task)
         return outcome, None if thread is None else thread.let_go()
+
+    def _pool(self, attempt: Attempt, route: Route) -> JobPool:
+        name = attempt.policy.pool or None
+        kind = JobPool if route.is_async else ThreadJobPool
+        return kind(name, None if name is None else self._keeper.booth(name), attempt.job.task_type, self._clock)
 
 
 def _why(attempt: Attempt) -> Outcome:

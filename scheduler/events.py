@@ -9,7 +9,7 @@ Does not belong here: how an event is written (``logs.py``).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
 
@@ -212,6 +212,75 @@ class LaneProbing(Event):
 
     def fields(self) -> dict[str, Any]:
         return {"scope": self.scope, "job_id": self.job_id}
+
+
+@dataclass(frozen=True, slots=True)
+class PoolEvent(Event):
+    """What is known or thought of a pool changed: ``detail`` says from what to what, and why."""
+
+    pool: str
+    detail: Mapping[str, Any]
+
+    def fields(self) -> dict[str, Any]:
+        return {"pool": self.pool} | {name: value for name, value in self.detail.items() if value is not None}
+
+
+@dataclass(frozen=True, slots=True)
+class PoolLimitLearned(PoolEvent):
+    """An answer stated a limit that was not known, or is another now. ``signal``: where it was said."""
+
+    name: ClassVar[str] = "pool.limit"
+
+
+@dataclass(frozen=True, slots=True)
+class PoolPaceChanged(PoolEvent):
+    """Nobody states the limit, and a rejection showed more of it: ``calls_per_s`` from now on."""
+
+    name: ClassVar[str] = "pool.pace"
+
+
+@dataclass(frozen=True, slots=True)
+class PoolDistrusted(PoolEvent):
+    """We kept to the limit that is stated and were rejected: what 429s show holds instead."""
+
+    name: ClassVar[str] = "pool.distrust"
+    level: ClassVar[str] = "warning"
+
+
+@dataclass(frozen=True, slots=True)
+class PoolInFlightChanged(PoolEvent):
+    """How many calls may be under way at once."""
+
+    name: ClassVar[str] = "pool.in_flight"
+
+
+@dataclass(frozen=True, slots=True)
+class PoolHeld(PoolEvent):
+    """No call starts for ``held_s`` seconds."""
+
+    name: ClassVar[str] = "pool.held"
+    level: ClassVar[str] = "warning"
+
+
+@dataclass(frozen=True, slots=True)
+class PoolOpened(PoolEvent):
+    """A call was let in again, ``held_s`` seconds after the first rejection."""
+
+    name: ClassVar[str] = "pool.opened"
+
+
+@dataclass(frozen=True, slots=True)
+class PoolOutage(PoolEvent):
+    """Job after job failed with no success between: their attempts are given back. ``state``: ``began`` or ``ended``."""
+
+    name: ClassVar[str] = "pool.outage"
+    level: ClassVar[str] = "error"
+
+
+POOL_EVENTS: Mapping[str, type[PoolEvent]] = {
+    kind.name.removeprefix("pool."): kind
+    for kind in (PoolLimitLearned, PoolPaceChanged, PoolDistrusted, PoolInFlightChanged, PoolHeld, PoolOpened, PoolOutage)
+}
 
 
 @dataclass(frozen=True, slots=True)
