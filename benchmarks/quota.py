@@ -9,31 +9,32 @@ calls that were turned away in that time.
 """
 
 from __future__ import annotations
+import sys
+
 
 import argparse
 import asyncio
 import statistics
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from random import Random
-from typing import Any
 
 import anyio
 
-from benchmarks.provider.model import Provider
 from benchmarks.provider.answers import Call as Ask
+from benchmarks.provider.model import Provider
 from benchmarks.provider.presets import preset
-from benchmarks.provider.spec import Concurrency, Dialect, Latency, Mischief, ProviderSpec, Shape, Tenant, WaitForm
+from benchmarks.provider.spec import Concurrency, Dialect, Mischief, ProviderSpec, Shape, Tenant
 from benchmarks.provider.thrown import as_exception
-from benchmarks.virtual import VirtualTimeLoop
 from scheduler.calls import JobPool
 from scheduler.clock import LoopClock
 from scheduler.errors import AIProviderError, PoolHeldError, RateLimitError
 from scheduler.events import Events
 from scheduler.keeper import Keeper
-from scheduler.pools.quota import Limits
+from scheduler.pools.messages import Limits
 from scheduler.stores.memory import MemoryStore
+from tests.support.virtual_time import VirtualTimeLoop
 
 CALLERS = 96
 
@@ -45,7 +46,7 @@ class Scenario:
     name: str
     spec: ProviderSpec
     workers: int = 1
-    limits: Limits = Limits()
+    limits: Limits = field(default_factory=Limits)
     asked: tuple[float, float] | None = None
     tokens: tuple[int, int, int] = (400, 300, 150)  # input, max, mean output
     warm_up_s: float = 300.0
@@ -152,7 +153,9 @@ def scenarios() -> Iterator[Scenario]:
     for share in (0.3,):
         spec = preset(Dialect.OPENAI, 600, 2_000_000, tenants=(Tenant(share),))
         yield Scenario("headers openai, second tenant takes 30 %", spec)
-        yield Scenario("blind, second tenant takes 30 %", preset(Dialect.SILENT, 600, burst_s=10.0, tenants=(Tenant(share),)), warm_up_s=900.0)
+        yield Scenario(
+            "blind, second tenant takes 30 %", preset(Dialect.SILENT, 600, burst_s=10.0, tenants=(Tenant(share),)), warm_up_s=900.0
+        )
     for label, mischief in {
         "stale 10 s": Mischief(stale_s=10.0),
         "rounded": Mischief(rounded_to=1000),
@@ -166,10 +169,10 @@ def scenarios() -> Iterator[Scenario]:
     for dialect in (Dialect.AZURE, Dialect.GROQ, Dialect.MISTRAL, Dialect.GEMINI, Dialect.CEREBRAS, Dialect.PROSE):
         yield Scenario(f"{dialect}", preset(dialect, 600, 330_000), warm_up_s=900.0)
     yield Scenario(
-        "configured, silent, bucket 1 s", preset(Dialect.SILENT, 600, burst_s=1.0), limits=Limits(requests_per_minute=600), asked=(99, 0.5)
+        "configured, silent, bucket 1 s", preset(Dialect.SILENT, 600, burst_s=1.0), limits=Limits({"requests": 600}), asked=(99, 0.5)
     )
     yield Scenario(
-        "configured, silent, bucket 1 s, 4 workers", preset(Dialect.SILENT, 600, burst_s=1.0), 4, Limits(requests_per_minute=600), (99, 0.5)
+        "configured, silent, bucket 1 s, 4 workers", preset(Dialect.SILENT, 600, burst_s=1.0), 4, Limits({"requests": 600}), (99, 0.5)
     )
     yield Scenario("concurrency cap 20 (429)", preset(Dialect.OPENAI, 6_000, None, concurrency=Concurrency(20)))
     yield Scenario("concurrency cap 20 (503)", preset(Dialect.OPENAI, 6_000, None, concurrency=Concurrency(20, 503)))

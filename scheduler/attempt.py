@@ -48,6 +48,8 @@ class Attempt:
     """
 
     __slots__ = (
+        "_deadline",
+        "_stood_at",
         "claim",
         "deadline",
         "disowned",
@@ -69,7 +71,8 @@ class Attempt:
         self.scope: anyio.CancelScope | None = None
         self.started = 0.0
         self.waited_s = 0.0
-        self.deadline = float("inf")
+        self.deadline = self._deadline = float("inf")
+        self._stood_at = 0.0
         self.limit_s = claim.job.timeout_s if claim.job.timeout_s is not None else policy.timeout_s
         self.stopped_at: float | None = None
         self.verdict: Outcome | None = None
@@ -92,6 +95,23 @@ class Attempt:
             self.stopped_at = at
         if self.scope is not None:
             self.scope.cancel()
+
+    def stand_still(self) -> None:
+        """The time limit stands still: the handler waits for its provider's quota."""
+        self._stood_at = anyio.current_time()
+        self._limit_at(float("inf"))
+
+    def go_on(self) -> None:
+        """The time limit goes on, with as much left as before."""
+        if self.limit_s is not None:
+            self._limit_at(self._deadline + anyio.current_time() - self._stood_at)
+
+    def _limit_at(self, deadline: float) -> None:
+        if self.deadline != float("inf"):
+            self._deadline = self.deadline
+        self.deadline = deadline
+        if self.scope is not None:
+            self.scope.deadline = deadline
 
 
 class Runner:
@@ -167,8 +187,11 @@ class Runner:
         attempt.handed_over = True
 
     async def _decided(self, attempt: Attempt, outcome: Outcome, now: float) -> Transition:
-        pool = attempt.policy.pool
-        is_outage = bool(pool) and await self._health.is_outage(pool or "", attempt.claim.lease, outcome, now)
+        pool, job = attempt.policy.pool, attempt.job
+        is_outage = False
+        if pool:
+            is_last = job.attempts >= (job.max_attempts or attempt.policy.max_attempts)
+            is_outage = await self._health.is_outage(pool, attempt.claim.lease, outcome, now, is_last=is_last)
         return decide(attempt.job, outcome, attempt.policy, now, self._rng, is_outage=is_outage)
 
     async def disown(self, attempt: Attempt, outcome: Outcome) -> None:
@@ -180,6 +203,8 @@ class Runner:
     def announce(self, attempt: Attempt) -> None:
         """Tell that the attempt was claimed: before anything else can be told of it."""
         job = attempt.job
+        if attempt.policy.pool:
+            self._health.began(attempt.policy.pool)
         attempt.started = self._clock.monotonic()
         due = job.run_after if job.run_after > job.created_at else job.created_at
         attempt.waited_s = max(0.0, (job.started_at or due) - due)
@@ -227,7 +252,7 @@ class Runner:
     def _pool(self, attempt: Attempt, route: Route) -> JobPool:
         name = attempt.policy.pool or None
         kind = JobPool if route.is_async else ThreadJobPool
-        return kind(name, None if name is None else self._keeper.booth(name), attempt.job.task_type, self._clock)
+        return kind(name, None if name is None else self._keeper.booth(name), attempt.job.task_type, self._clock, attempt)
 
 
 def _why(attempt: Attempt) -> Outcome:

@@ -15,18 +15,27 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from types import TracebackType
+from typing import Protocol
 
 from anyio import from_thread
 
-from scheduler.clock import Clock
+from scheduler.clock import Clock, SystemClock
 from scheduler.errors import RateLimitError, SchedulerError
 from scheduler.keeper import Booth, Place
 from scheduler.pools.answers import error_from_exception
-from scheduler.pools.quota import Cost
+from scheduler.pools.messages import Cost
 from scheduler.pools.quotas import Reading, read_quotas
 from scheduler.pools.rejection import read_rejection
 from scheduler.pools.thrown import thrown_answer
 from scheduler.pools.usage import read_usage
+
+
+class TimeLimit(Protocol):
+    """An attempt's time limit, which waiting for the quota does not use up."""
+
+    def stand_still(self) -> None: ...
+
+    def go_on(self) -> None: ...
 
 
 class Call:
@@ -51,9 +60,10 @@ class Call:
 class JobPool:
     """A job's pool. ``name`` is None where its handler names none: calls then go at once."""
 
-    def __init__(self, name: str | None, booth: Booth | None, task_type: str, clock: Clock) -> None:
+    def __init__(self, name: str | None, booth: Booth | None, task_type: str, clock: Clock, limit: TimeLimit | None = None) -> None:
         self.name = name
         self._booth = booth
+        self._limit = limit
         self._task_type = task_type
         self._clock = clock
         self._expected = booth is not None and task_type in booth.callers
@@ -81,6 +91,18 @@ class JobPool:
             self._expected = False
             self._booth.expected -= 1
 
+    async def _enter(self, place: Place) -> None:
+        if self._booth is None:
+            return
+        if self._limit is None:
+            await self._booth.enter(place)
+            return
+        self._limit.stand_still()
+        try:
+            await self._booth.enter(place)
+        finally:
+            self._limit.go_on()
+
     def _begin(self, tokens: float | None, output_tokens: float | None) -> Place | None:
         if self._booth is None:
             return None
@@ -103,8 +125,8 @@ class PoolRequest:
 
     async def __aenter__(self) -> Call:
         self._place = self._pool._begin(self._tokens, self._output_tokens)
-        if self._place is not None and self._pool._booth is not None:
-            await self._pool._booth.enter(self._place)
+        if self._place is not None:
+            await self._pool._enter(self._place)
         return self._call
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -128,6 +150,10 @@ class PoolRequest:
                 ours.retry_after_s = held_s
             if ours is not error:
                 raise ours from error
+
+
+#: No pool at all: calls go at once.
+UNPACED = JobPool(None, None, "", SystemClock())
 
 
 class ThreadJobPool(JobPool):

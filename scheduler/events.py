@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from dataclasses import fields as dataclass_fields
 from typing import Any, ClassVar, TypeVar
 
 from scheduler.job import Draft, Job, Progress, Status, Transition
@@ -216,13 +217,13 @@ class LaneProbing(Event):
 
 @dataclass(frozen=True, slots=True)
 class PoolEvent(Event):
-    """What is known or thought of a pool changed: ``detail`` says from what to what, and why."""
+    """What is known or thought of a pool changed."""
 
     pool: str
-    detail: Mapping[str, Any]
 
     def fields(self) -> dict[str, Any]:
-        return {"pool": self.pool} | {name: value for name, value in self.detail.items() if value is not None}
+        shown = {each.name: getattr(self, each.name) for each in dataclass_fields(self) if each.name != "at"}
+        return {name: value for name, value in shown.items() if value is not None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,13 +231,19 @@ class PoolLimitLearned(PoolEvent):
     """An answer stated a limit that was not known, or is another now. ``signal``: where it was said."""
 
     name: ClassVar[str] = "pool.limit"
+    dimension: str
+    limit: float | None
+    was_limit: float | None
+    period_s: float
+    signal: str
 
 
 @dataclass(frozen=True, slots=True)
 class PoolPaceChanged(PoolEvent):
-    """Nobody states the limit, and a rejection showed more of it: ``calls_per_s`` from now on."""
+    """Nobody states the limit, and a rejection showed more of it."""
 
     name: ClassVar[str] = "pool.pace"
+    calls_per_minute: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,13 +252,16 @@ class PoolDistrusted(PoolEvent):
 
     name: ClassVar[str] = "pool.distrust"
     level: ClassVar[str] = "warning"
+    calls_per_minute: float
 
 
 @dataclass(frozen=True, slots=True)
 class PoolInFlightChanged(PoolEvent):
-    """How many calls may be under way at once."""
+    """How many calls may be under way at once. ``reason``: ``overloaded``, or ``clean`` when it grew."""
 
     name: ClassVar[str] = "pool.in_flight"
+    limit: float | None
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,6 +270,9 @@ class PoolHeld(PoolEvent):
 
     name: ClassVar[str] = "pool.held"
     level: ClassVar[str] = "warning"
+    reason: str
+    held_s: float
+    strikes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,14 +280,21 @@ class PoolOpened(PoolEvent):
     """A call was let in again, ``held_s`` seconds after the first rejection."""
 
     name: ClassVar[str] = "pool.opened"
+    reason: str
+    held_s: float
 
 
 @dataclass(frozen=True, slots=True)
 class PoolOutage(PoolEvent):
-    """Job after job failed with no success between: their attempts are given back. ``state``: ``began`` or ``ended``."""
+    """Job after job failed with no success between: the pool closes, their attempts are given back.
+
+    ``state``: ``began`` or ``ended``. ``given_back``: attempts of earlier failures.
+    """
 
     name: ClassVar[str] = "pool.outage"
     level: ClassVar[str] = "error"
+    state: str
+    given_back: int = 0
 
 
 POOL_EVENTS: Mapping[str, type[PoolEvent]] = {

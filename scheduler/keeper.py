@@ -23,7 +23,9 @@ from scheduler.clock import Clock
 from scheduler.errors import PoolHeldError, StoreError
 from scheduler.events import POOL_EVENTS, Events
 from scheduler.pauses import pool_scope
-from scheduler.pools.quota import Cost, Estimate, Grant, Limits, Quota, Rejected, Report, Used, quota_from
+from scheduler.pools.costs import expected
+from scheduler.pools.messages import Cost, Grant, Limits, Rejected, Report, Used
+from scheduler.pools.quota import Quota, quota_from
 from scheduler.pools.quotas import Dimension, Reading
 from scheduler.pools.rejection import Rejection
 from scheduler.stores.base import Store
@@ -33,14 +35,12 @@ PATIENT_S = 2.0
 #: Jobs are claimed for so many seconds of calls ahead: enough to keep the pace, too few to sit in slots.
 AHEAD_S = 1.0
 #: What happened is reported this often without a reason to hurry, while calls wait, and while they are only in flight.
-_REPORT_S, _REPORT_WAITING_S, _REPORT_IDLE_S = 1.0, 0.1, 5.0
+_REPORT_S, _REPORT_WAITING_S, _REPORT_IDLE_S = 1.0, 0.25, 5.0
 #: Calls told about in one question.
 _WANTS = 256
 #: A call that was not turned away within a few times as long as that takes was let in.
 _LET_IN_FACTOR, _LET_IN_LEAST_S, _LET_IN_FIRST_S = 4.0, 0.25, 1.0
 _RETRY_S = 0.5
-#: What a call of an unknown kind is taken to use, in tokens.
-_UNKNOWN = Cost(500.0, 200.0)
 
 
 @dataclass(slots=True, eq=False)
@@ -110,7 +110,7 @@ class Booth:
     def place(self, task_type: str, tokens: float | None, output_tokens: float | None) -> Place:
         """A call that is expected to use ``tokens``, ``output_tokens`` of them in its answer."""
         known = None if self.limits.reserves and tokens is not None else self._grant.estimates.get(task_type)
-        cost = _expected(known, tokens, output_tokens)
+        cost = expected(known, tokens, output_tokens)
         return Place(task_type, tokens, cost, asyncio.get_running_loop().create_future())
 
     async def enter(self, place: Place) -> None:
@@ -345,6 +345,8 @@ class Keeper:
         self.on_room = on_room
         self._on_reopened = on_reopened
         self._booths: dict[str, Booth] = {}
+        #: Each pool's document as last written here, and what it says: it need not be read again while nobody else wrote.
+        self._read: dict[str, tuple[str | None, Quota]] = {}
         self._tasks: TaskGroup | None = None
 
     async def run(self) -> None:
@@ -373,16 +375,20 @@ class Keeper:
         """One step of the pool's document, in one transaction. Raises ``StoreError``."""
 
         def step(document: str | None) -> tuple[str, Grant]:
-            quota = quota_from(document)
+            # Taken out while it is changed: should this run again after a failure, it starts from the document.
+            kept = self._read.pop(pool, None)
+            quota = kept[1] if kept is not None and kept[0] == document else quota_from(document)
             grant = quota.exchange(report, limits, now, self._rng)
-            return quota.to_json(), grant
+            text = quota.to_json()
+            self._read[pool] = text, quota
+            return text, grant
 
         return await self._store.share(pool, step, now)
 
     async def tell(self, pool: str, grant: Grant) -> None:
         """Tell what changed; open the lanes of a pool that lets calls in again."""
         for news in grant.news:
-            self._events.emit(POOL_EVENTS[news.name](self.clock.now(), pool, news.fields))
+            self._events.emit(POOL_EVENTS[news.name](self.clock.now(), pool, **news.fields))
         if grant.reopened:
             try:
                 reopened = await self._store.reopen(pool_scope(pool), self.clock.now())
@@ -403,15 +409,3 @@ async def release(store: Store, pool: str, now: float) -> None:
         return quota.to_json(), None
 
     await store.share(pool, step, now)
-
-
-def _expected(known: Estimate | None, tokens: float | None, output_tokens: float | None) -> Cost:
-    """What a call will use: as estimated, corrected by what calls like it used; without an estimate, their mean."""
-    if tokens is None:
-        return _UNKNOWN if known is None else Cost(known.input_tokens, known.output_tokens)
-    if known is None:
-        answer = output_tokens if output_tokens is not None else 0.3 * tokens
-        return Cost(max(tokens - answer, 0.0), answer)
-    total, mean = tokens * known.ratio, known.input_tokens + known.output_tokens
-    share = known.output_tokens / mean if mean > 0 else 0.3
-    return Cost(total * (1.0 - share), total * share)

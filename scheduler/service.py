@@ -60,7 +60,14 @@ class Service:
         self._settler = Settler(store, events, clock, lambda batch: self.dispatcher.settled(batch))
         self._scribe = Scribe(store, events, clock)
         self._keeper = Keeper(
-            store, settings.limits, events, clock, rng, self.worker.worker_id, lambda: self.dispatcher.news(), lambda: self.dispatcher.look()
+            store,
+            settings.limits,
+            events,
+            clock,
+            rng,
+            self.worker.worker_id,
+            lambda: self.dispatcher.news(),
+            lambda: self.dispatcher.look(),
         )
         health = Health(store, events)
         self._runner = Runner(

@@ -19,7 +19,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from scheduler.errors import ConfigError
 from scheduler.policy import Policy
-from scheduler.pools.quota import Limits
+from scheduler.pools.messages import Limits
 
 NonNegative = Annotated[float, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]
@@ -201,11 +201,14 @@ class Settings(BaseModel):
     def limits(self, pool: str) -> Limits:
         """What is configured of a pool's quota."""
         own = self.pools.get(pool, PoolSettings())
+        per_minute = {
+            "requests": own.requests_per_minute,
+            "tokens": own.tokens_per_minute,
+            "input_tokens": own.input_tokens_per_minute,
+            "output_tokens": own.output_tokens_per_minute,
+        }
         return Limits(
-            own.requests_per_minute,
-            own.tokens_per_minute,
-            own.input_tokens_per_minute,
-            own.output_tokens_per_minute,
+            {dimension: limit for dimension, limit in per_minute.items() if limit is not None},
             own.requests_per_day,
             own.tokens_per_day,
             own.max_in_flight,

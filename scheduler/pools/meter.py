@@ -10,9 +10,9 @@ Does not belong here: parsing headers (``quotas.py``), limits that nobody states
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from dataclasses import dataclass, field
 
+from scheduler.pools.ledger import Ledger
 from scheduler.pools.quotas import Dimension, Reading, implied_period_s
 from scheduler.pools.timeline import Timeline
 
@@ -26,15 +26,13 @@ LOW = 0.25
 SLOWEST = 0.05
 #: What headers said is believed for so many seconds.
 FRESH_S = 120.0
-#: What was charged is remembered at so many moments, this far apart.
-MARKS, MARK_EVERY_S = 64, 1.0
 #: So many agreeing readings settle what kind of quota it is.
 VOTES = 8
 
 
 @dataclass(slots=True)
 class Meter:
-    """What is known, and how much is booked. ``charged`` counts units since the pool began."""
+    """What is known of one limit, and how far its quota is booked."""
 
     dimension: Dimension
     limit: float | None = None
@@ -47,9 +45,7 @@ class Meter:
     resets_at: float | None = None
     top: float = 0.0
     votes: int = 0
-    charged: float = 0.0
     line: Timeline = field(default_factory=Timeline)
-    marks: list[tuple[float, float]] = field(default_factory=list)
 
     # -- what is known
 
@@ -84,16 +80,21 @@ class Meter:
     def _vote(self, reading: Reading) -> None:
         if reading.limit is None or reading.reset_s is None or reading.remaining is None:
             return
-        until_full_s = (reading.limit - reading.remaining) / reading.limit * self.period_s
-        if until_full_s < 0.02 * self.period_s and reading.reset_s < 0.02 * self.period_s:
-            return  # both small: says nothing
-        agrees = abs(reading.reset_s - until_full_s) <= 0.15 * max(until_full_s, reading.reset_s) + 0.5
+        # A bucket may hold less than a whole period's worth: then it is full again sooner.
+        fulls_s = [(full - reading.remaining) / reading.limit * self.period_s for full in (reading.limit, self.top)]
+        if max(*fulls_s, reading.reset_s) < 0.02 * self.period_s:
+            return  # hardly used: says nothing
+        agrees = any(abs(reading.reset_s - full_s) <= 0.15 * max(full_s, reading.reset_s) + 0.5 for full_s in fulls_s)
         self.votes = max(-VOTES, min(VOTES, self.votes + (1 if agrees else -1)))
 
     @property
     def is_window(self) -> bool:
         """Whether the quota starts anew at once, rather than filling up all the time."""
         return self.votes <= -VOTES // 2
+
+    @property
+    def is_said_by_header(self) -> bool:
+        return self.limit is not None and self.asked_at > 0.0
 
     # -- the pace that follows
 
@@ -105,13 +106,13 @@ class Meter:
     def _said_rate(self) -> float | None:
         return None if self.limit is None or self.period_s > PACED_S else self.limit / self.period_s
 
-    def pace(self, configured: float | None, now: float) -> float | None:
+    def pace(self, configured: float | None, ledger: Ledger, now: float) -> float | None:
         """Units per second to book at; None for as many as one likes."""
         rate = self.rate(configured)
-        return None if rate is None else rate * HEADROOM * self._slowed(rate, now)
+        return None if rate is None else rate * HEADROOM * self._slowed(rate, ledger, now)
 
-    def _slowed(self, rate: float, now: float) -> float:
-        left = self.left(now)
+    def _slowed(self, rate: float, ledger: Ledger, now: float) -> float:
+        left = self.left(ledger, now)
         if left is None or self.top <= self.rounding:
             return 1.0
         if self.is_window and self.resets_at is not None:
@@ -121,56 +122,26 @@ class Meter:
             return min(1.0, max(SLOWEST, left / (rate * until_s)))
         return min(1.0, max(SLOWEST, left / (LOW * self.top)))
 
-    def left(self, now: float) -> float | None:
+    def left(self, ledger: Ledger, now: float) -> float | None:
         """How much the provider would say is left by now; None when it has not said so lately."""
         if self.remaining is None or now - self.asked_at > FRESH_S:
             return None
         if self.is_window:
             if self.resets_at is not None and now >= self.resets_at:
                 return None
-            return max(0.0, self.remaining - self.rounding / 2 - (self.charged - self._charged_at(self.asked_at)))
+            return max(0.0, self.remaining - self.rounding / 2 - ledger.since(self.dimension, self.asked_at))
         return self.remaining
 
-    def shut_until(self, now: float) -> float | None:
+    def shut_until(self, ledger: Ledger, now: float) -> float | None:
         """When a long quota (a day's) that is used up starts anew; None while something is left."""
         if self.limit is None or self.period_s <= PACED_S or self.remaining is None or self.resets_at is None:
             return None
-        spent = self.charged - self._charged_at(self.asked_at)
-        if self.remaining - spent >= 1.0 or self.resets_at <= now:
+        if self.remaining - ledger.since(self.dimension, self.asked_at) >= 1.0 or self.resets_at <= now:
             return None
         # A bucket of a day refills one by one; a window does so at midnight.
         return self.resets_at if self.is_window else now + self.period_s / self.limit
-
-    # -- what is used
-
-    def charge(self, units: float, now: float) -> None:
-        """Count what was booked (or, negative, given back)."""
-        self.charged += units
-        mark = (max(now, self.marks[-1][0]) if self.marks else now, self.charged)
-        if len(self.marks) >= 2 and mark[0] - self.marks[-2][0] < MARK_EVERY_S:
-            self.marks[-1] = mark
-        else:
-            if not self.marks:
-                self.marks.append((now, self.charged - units))
-            self.marks.append(mark)
-            del self.marks[:-MARKS]
-
-    def used(self, now: float, over_s: float = MINUTE_S) -> float:
-        """Units charged within the last ``over_s`` seconds, at most the minute that is remembered."""
-        return max(0.0, self.charged - self._charged_at(now - over_s))
-
-    def _charged_at(self, at: float) -> float:
-        """``charged`` as it was at a time, between two marks in proportion."""
-        index = bisect_right(self.marks, (at, float("inf")))
-        if index == 0:
-            return self.marks[0][1] if self.marks else self.charged
-        if index == len(self.marks):
-            return self.marks[-1][1]
-        (t0, c0), (t1, c1) = self.marks[index - 1], self.marks[index]
-        return c0 + (c1 - c0) * (at - t0) / (t1 - t0) if t1 > t0 else c1
 
     def shift(self, by_s: float) -> None:
         """The clock was set by so many seconds."""
         self.said_at, self.asked_at, self.line.booked_until = self.said_at + by_s, self.asked_at + by_s, self.line.booked_until + by_s
         self.resets_at = None if self.resets_at is None else self.resets_at + by_s
-        self.marks = [(at + by_s, charged) for at, charged in self.marks]

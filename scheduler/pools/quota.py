@@ -4,10 +4,6 @@ A worker says what happened since it last asked and what waits (``Report``); it 
 when, how many may be in flight, and until when the pool is held (``Grant``). The step runs inside one transaction of the
 store, so workers never see half of it.
 
-    open ──rejected──▶ held until … ──its time is up──▶ one call goes first ──let in──▶ open
-                         ▲                                  │ rejected: held again, longer
-                         └──────────────────────────────────┘
-
 Does not belong here: who waits in this process (``keeper.py``), pauses of lanes (``pauses.py``), what an error means for its
 job (``decide.py``).
 """
@@ -16,572 +12,344 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from random import Random
-from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from scheduler.pools.blind import Blind, Clearing
+from scheduler.pools.blind import Blind
+from scheduler.pools.costs import Costs
+from scheduler.pools.desks import Desks
+from scheduler.pools.hold import REASONS, Door, Hold
 from scheduler.pools.inflight import InFlight
-from scheduler.pools.meter import Meter
+from scheduler.pools.ledger import Day, Ledger
+from scheduler.pools.messages import Cost, Grant, Limits, News, Rejected, Report, Used
+from scheduler.pools.meter import MINUTE_S, Meter
 from scheduler.pools.quotas import Dimension, Reading
-from scheduler.pools.rejection import Rejection
 from scheduler.pools.timeline import LARGE_S
 
-#: Calls are booked at most so many seconds before they start: what is booked far ahead cannot follow a change of mind.
-HORIZON_S = 0.25
-#: Who did not report for so many seconds is dead, or idle: its places in flight are free again.
-SILENT_S = 45.0
-#: A probe that nobody reports of for so many seconds: the next one goes.
-PROBE_LOST_S = 60.0
-#: Holds in seconds: without a hint and nothing learned (design rule 4); overload starts short; money takes a person.
-RATE_HOLD_S, RATE_HOLD_CAP_S = 60.0, 900.0
-OVERLOAD_HOLD_S, OVERLOAD_HOLD_CAP_S = 0.25, 60.0
-QUOTA_HOLD_S, QUOTA_HOLD_CAP_S = 3_600.0, 86_400.0
-DAY_S = 86_400.0
+#: Calls are booked at most so many seconds before they start (where the pace is slow, some calls): what is booked far ahead
+#: cannot follow a change of mind.
+HORIZON_S, HORIZON_CALLS, HORIZON_MOST_S = 0.25, 4.0, 1.0
+#: How soon to ask again while somebody else's call tries whether the pool is open.
+TRYING_S = 0.1
 #: Rejections that a known limit does not explain, so close together, show that it is not the real one.
 CONTRADICTION_S = 180.0
+#: A limit that what 429s show exceeds by this much was the real one after all.
+_REHABILITATED = 1.05
 #: A clock that went back by more seconds than this was set: everything moves with it.
 _BACK_S = 1.0
-#: Weight of a call in the moving means.
-_NEW = 0.05
-#: Task types whose usual cost is remembered.
-_TYPES = 100
 #: Limits kept apart: a provider that made up header names must not fill the document.
 _METERS = 16
-
-
-@dataclass(frozen=True, slots=True)
-class Cost:
-    """What a call is expected to use, in tokens."""
-
-    input_tokens: float = 0.0
-    output_tokens: float = 0.0
-
-    def of(self, dimension: Dimension) -> float:
-        match dimension:
-            case Dimension.REQUESTS:
-                return 1.0
-            case Dimension.INPUT_TOKENS:
-                return self.input_tokens
-            case Dimension.OUTPUT_TOKENS:
-                return self.output_tokens
-            case _:
-                return self.input_tokens + self.output_tokens
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What is configured; None where nothing is. Per minute, per day, and at once.
-
-    ``reserves``: the provider charges all that a call asks for, and gives back what it did not use when it ends.
-    """
-
-    requests_per_minute: float | None = None
-    tokens_per_minute: float | None = None
-    input_tokens_per_minute: float | None = None
-    output_tokens_per_minute: float | None = None
-    requests_per_day: float | None = None
-    tokens_per_day: float | None = None
-    max_in_flight: int | None = None
-    reserves: bool = False
-    rate_hold_s: float = RATE_HOLD_S
-
-    def per_minute(self, dimension: Dimension) -> float | None:
-        return {
-            Dimension.REQUESTS: self.requests_per_minute,
-            Dimension.TOKENS: self.tokens_per_minute,
-            Dimension.INPUT_TOKENS: self.input_tokens_per_minute,
-            Dimension.OUTPUT_TOKENS: self.output_tokens_per_minute,
-        }[dimension]
-
-
-@dataclass(frozen=True, slots=True)
-class Used:
-    """What a call really used, beside what was expected."""
-
-    task_type: str
-    expected: Cost
-    estimate: float | None
-    actual: Cost
-
-
-@dataclass(frozen=True, slots=True)
-class Rejected:
-    """A call sent at ``asked_at`` was turned away."""
-
-    asked_at: float
-    rejection: Rejection
-    cost: Cost
+_REQUESTS = str(Dimension.REQUESTS)
+PROSE = "429 message"
 
 
 @dataclass(slots=True)
-class Report:
-    """What a worker tells. ``flying`` counts calls that may start already as well as those under way."""
+class _Step:
+    """One exchange: what is asked, by whose clock, and the answer as it grows."""
 
-    worker: str
-    wants: list[Cost] = field(default_factory=list)
-    waiting: int = 0
-    flying: int = 0
-    answered: int = 0
-    used: list[Used] = field(default_factory=list)
-    unused: list[Cost] = field(default_factory=list)
-    heard: list[tuple[float, Reading]] = field(default_factory=list)
-    rejections: list[Rejected] = field(default_factory=list)
-    let_in_at: float | None = None
+    report: Report
+    limits: Limits
+    now: float
+    rng: Random
+    grant: Grant
+    paces: dict[str, float]
 
-
-@dataclass(frozen=True, slots=True)
-class News:
-    """A change of mind, for people: an event's name without ``pool.``, and its fields."""
-
-    name: str
-    fields: dict[str, Any]
-
-
-@dataclass(slots=True)
-class Grant:
-    """What a worker is told. ``starts``: places in its ``wants`` with the time of each, in order of time.
-
-    ``again_at``: when asking again may bring more. ``pace``: calls per second of the whole pool, None if unlimited.
-    """
-
-    starts: list[tuple[int, float]] = field(default_factory=list)
-    held_until: float | None = None
-    reason: str = ""
-    probing: bool = False
-    again_at: float | None = None
-    pace: float | None = None
-    workers: int = 1
-    max_flying: int | None = None
-    estimates: dict[str, Estimate] = field(default_factory=dict)
-    news: list[News] = field(default_factory=list)
-    reopened: bool = False
-
-
-@dataclass(slots=True)
-class Estimate:
-    """What calls of one task type use: ``ratio`` of tokens used to tokens estimated, and the means."""
-
-    ratio: float = 1.0
-    input_tokens: float = 0.0
-    output_tokens: float = 0.0
-
-
-@dataclass(slots=True)
-class Desk:
-    """A worker as last heard of: calls in flight, waiting, and how many it may have in flight."""
-
-    seen_at: float
-    flying: int = 0
-    waiting: int = 0
-    may: int = 0
+    def tell(self, name: str, **fields: object) -> None:
+        self.grant.news.append(News(name, fields))
 
 
 @dataclass(slots=True)
 class Quota:
-    """The document."""
+    """The document. ``meters``: one for each dimension, for what is configured or said in prose, and one for each header that
+    states a limit. ``distrusted``: the limit that is stated is not the real one.
+    """
 
-    #: One for each dimension, for what is configured or said in prose; and one for each header that states a limit.
     meters: dict[str, Meter] = field(default_factory=lambda: {str(dimension): Meter(dimension) for dimension in Dimension})
+    ledger: Ledger = field(default_factory=Ledger)
+    day: Day = field(default_factory=Day)
+    costs: Costs = field(default_factory=Costs)
     blind: Blind = field(default_factory=Blind)
-    clearing: Clearing = field(default_factory=Clearing)
+    hold: Hold = field(default_factory=Hold)
     in_flight: InFlight = field(default_factory=InFlight)
-    desks: dict[str, Desk] = field(default_factory=dict)
-    estimates: dict[str, Estimate] = field(default_factory=dict)
+    desks: Desks = field(default_factory=Desks)
     began_at: float | None = None
     seen_at: float = 0.0
-    # what a call costs, as a moving mean
-    mean_input: float = 0.0
-    mean_output: float = 0.0
-    calls: int = 0
-    # the day's use, for quotas per day that are configured
-    day: int = 0
-    day_calls: float = 0.0
-    day_tokens: float = 0.0
-    # held
-    held_until: float | None = None
-    held_at: float = 0.0
-    reason: str = ""
-    hinted: bool = False
-    strikes: int = 0
-    first_rejected_at: float = 0.0
-    probe_of: str | None = None
-    probe_at: float = 0.0
-    # a limit that is stated but not the real one
     distrusted: bool = False
     contradicted_at: float | None = None
-    # for people
-    last_rejection: str = ""
-    last_rejected_at: float | None = None
     rejected: int = 0
+    rejected_at: float | None = None
+    rejected_as: str = ""
 
     # -- the one step
 
     def exchange(self, report: Report, limits: Limits, now: float, rng: Random) -> Grant:
         """Take in ``report``, answer with what its worker may do."""
-        grant = Grant()
         if now < self.seen_at - _BACK_S:
             self._shift(now - self.seen_at)
         self.seen_at = now
         if self.began_at is None:
             self.began_at = now
             self.blind.began(now)
-        self._seat(report, now)
-        for asked_at, reading in report.heard:
-            self._hear(asked_at, reading, limits, grant, now)
-        for used in report.used:
-            self._settle(used, limits, now)
-        for cost in report.unused:
-            self._charge(cost, limits, now, -1.0)
-        if report.answered and self.in_flight.answered(report.answered, self._flying()):
-            grant.news.append(News("in_flight", {"limit": self.in_flight.limit, "reason": "clean"}))
-        for rejected in report.rejections:
-            self._reject(rejected, limits, grant, now, rng)
-        if report.let_in_at is not None:
-            self._let_in(report.let_in_at, grant, now)
-        self._book(report, limits, grant, now)
-        grant.pace = self.calls_per_s(limits, now)
-        grant.workers = max(1, sum(1 for desk in self.desks.values() if desk.waiting or desk.flying))
-        grant.estimates = self.estimates
-        return grant
-
-    def hold(self, until: float, reason: str, now: float) -> None:
-        """Held from outside: nothing starts before ``until``."""
-        self.held_until = max(self.held_until or 0.0, until)
-        self.held_at, self.reason, self.hinted, self.strikes = now, reason, True, max(self.strikes, 1)
-        self.probe_of = None
+        step = _Step(report, limits, now, rng, Grant(), {})
+        self.desks.seat(report.worker, report.flying, report.waiting, now)
+        self._take_in(step)
+        self._book(step)
+        step.grant.pace = self._calls_per_s(step.paces)
+        step.grant.workers = max(1, self.desks.with_work)
+        step.grant.estimates = self.costs.by_type
+        return step.grant
 
     def release(self, now: float) -> None:
         """Opened by hand: calls flow again, paced."""
-        self._open(now)
+        self.hold.open()
+        self.blind.resumed(now)
+        for meter in self.meters.values():
+            meter.line.release(now)
+
+    def _take_in(self, step: _Step) -> None:
+        report = step.report
+        for asked_at, reading in report.heard:
+            self._hear(asked_at, reading, step)
+        step.paces = self.paces(step.limits, step.now)
+        for used in report.used:
+            self._settle(used, step)
+        for cost in report.unused:
+            self._correct(Cost(-cost.input_tokens, -cost.output_tokens), step, calls=-1.0)
+        if report.answered and self.in_flight.answered(report.answered, self.desks.flying):
+            step.tell("in_flight", limit=self.in_flight.limit, reason="clean")
+        for rejected in report.rejections:
+            self._reject(rejected, step)
+        if report.let_in_at is not None and self.hold.let_in(report.let_in_at):
+            self._open(step)
 
     def _shift(self, by_s: float) -> None:
         """The clock was set: what is planned keeps its distance from now."""
         for meter in self.meters.values():
             meter.shift(by_s)
-        self.blind.shift(by_s)
+        for part in (self.ledger, self.blind, self.hold, self.desks):
+            part.shift(by_s)
         self.in_flight.cut_at += by_s
-        self.held_at, self.first_rejected_at, self.probe_at = self.held_at + by_s, self.first_rejected_at + by_s, self.probe_at + by_s
-        self.held_until = None if self.held_until is None else self.held_until + by_s
         self.contradicted_at = None if self.contradicted_at is None else self.contradicted_at + by_s
-        for desk in self.desks.values():
-            desk.seen_at += by_s
-
-    # -- who is there
-
-    def _seat(self, report: Report, now: float) -> None:
-        for worker in [name for name, desk in self.desks.items() if now - desk.seen_at > SILENT_S]:
-            del self.desks[worker]
-        desk = self.desks.setdefault(report.worker, Desk(now))
-        desk.seen_at, desk.flying, desk.waiting = now, report.flying, report.waiting
-
-    def _flying(self) -> int:
-        return sum(desk.flying for desk in self.desks.values())
-
-    def _may_fly(self, report: Report, limit: int) -> int:
-        """How many calls this worker may have in flight: what others left, and no more than its share while they wait too."""
-        others = [desk for name, desk in self.desks.items() if name != report.worker]
-        room = limit - sum(max(desk.may, desk.flying) for desk in others)
-        share = max(1, limit // (1 + sum(1 for desk in others if desk.waiting or desk.flying)))
-        wanted = report.flying + report.waiting
-        if any(desk.waiting and desk.may < share for desk in others):
-            wanted = min(wanted, share)
-        may = max(report.flying, min(wanted, room))
-        self.desks[report.worker].may = may
-        return may
 
     # -- what answers said
 
-    def _hear(self, asked_at: float, reading: Reading, limits: Limits, grant: Grant, now: float) -> None:
+    def _hear(self, asked_at: float, reading: Reading, step: _Step) -> None:
         meter = self.meters.get(reading.source)
         if meter is None:
             if len(self.meters) >= _METERS:
                 return
             meter = self.meters[reading.source] = Meter(reading.dimension)
-        before = meter.limit
-        if meter.hear(reading, asked_at, now):
-            fields = {"dimension": str(reading.dimension), "limit": meter.limit, "period_s": meter.period_s, "signal": reading.source}
-            grant.news.append(News("limit", fields | {"was": before}))
+        was = meter.limit
+        if meter.hear(reading, asked_at, step.now):
+            step.tell(
+                "limit", dimension=str(meter.dimension), limit=meter.limit, was_limit=was, period_s=meter.period_s, signal=meter.source
+            )
 
-    def _settle(self, used: Used, limits: Limits, now: float) -> None:
-        actual = used.actual
-        difference = Cost(actual.input_tokens - used.expected.input_tokens, actual.output_tokens - used.expected.output_tokens)
-        self._charge(difference, limits, now, 1.0, calls=0.0)
-        weight = max(_NEW, 1.0 / (self.calls + 1))
-        self.calls += 1
-        self.mean_input += weight * (actual.input_tokens - self.mean_input)
-        self.mean_output += weight * (actual.output_tokens - self.mean_output)
-        known = self.estimates.get(used.task_type)
-        if known is None:
-            if len(self.estimates) >= _TYPES:
-                self.estimates.pop(next(iter(self.estimates)))
-            known = self.estimates[used.task_type] = Estimate(1.0, actual.input_tokens, actual.output_tokens)
-        known.input_tokens += _NEW * (actual.input_tokens - known.input_tokens)
-        known.output_tokens += _NEW * (actual.output_tokens - known.output_tokens)
-        if used.estimate:
-            ratio = (actual.input_tokens + actual.output_tokens) / used.estimate
-            known.ratio += _NEW * (min(max(ratio, 0.05), 20.0) - known.ratio)
+    def _settle(self, used: Used, step: _Step) -> None:
+        """Charge what a call used instead of what was booked for it."""
+        actual, booked = used.actual, used.booked
+        self._correct(Cost(actual.input_tokens - booked.input_tokens, actual.output_tokens - booked.output_tokens), step)
+        self.costs.learn(used)
 
-    def _charge(self, cost: Cost, limits: Limits, now: float, sign: float, calls: float = 1.0) -> None:
-        """Correct what was booked: ``sign`` -1 gives ``cost`` back."""
-        for name, meter in self.meters.items():
-            units = sign * (calls if meter.dimension is Dimension.REQUESTS else cost.of(meter.dimension))
+    def _correct(self, by: Cost, step: _Step, calls: float = 0.0) -> None:
+        self.ledger.charge(calls, by.input_tokens, by.output_tokens, step.now)
+        self.day.charge(calls, by.tokens, step.now)
+        for name, pace in step.paces.items():
+            dimension = self.meters[name].dimension
+            units = calls if dimension is Dimension.REQUESTS else by.of(dimension)
             if units:
-                meter.charge(units, now)
-                pace = meter.pace(_configured(limits, name), now)
-                if pace:
-                    meter.line.give_back(-units / pace)
-        self._count_day(sign * calls, sign * cost.of(Dimension.TOKENS), now)
-
-    def _count_day(self, calls: float, tokens: float, now: float) -> None:
-        day = int(now // DAY_S)
-        if day != self.day:
-            self.day, self.day_calls, self.day_tokens = day, 0.0, 0.0
-        self.day_calls += calls
-        self.day_tokens += tokens
+                self.meters[name].line.give_back(-units / pace)
 
     # -- rejections
 
-    def _reject(self, rejected: Rejected, limits: Limits, grant: Grant, now: float, rng: Random) -> None:
-        rejection = rejected.rejection
-        self.rejected += 1
-        self.last_rejected_at, self.last_rejection = now, rejection.kind
+    def _reject(self, rejected: Rejected, step: _Step) -> None:
+        rejection, now = rejected.rejection, step.now
+        self.rejected, self.rejected_at, self.rejected_as = self.rejected + 1, now, REASONS[rejection.kind]
         self.blind.let_in -= 1.0
-        self._charge(rejected.cost, limits, now, -1.0, calls=0.0)  # tokens were not used; the request may well count
+        # No tokens were used; the request itself may well count.
+        self._correct(Cost(-rejected.booked.input_tokens, -rejected.booked.output_tokens), step)
         for reading in rejection.readings:
-            self._hear(rejected.asked_at, reading, limits, grant, now)
-        if rejection.prose is not None:
-            self._learn(rejection, grant, now)
-        if rejection.kind == "overload" and self.in_flight.overloaded(max(1, self._flying()), rejected.asked_at, now):
-            grant.news.append(News("in_flight", {"limit": self.in_flight.limit, "reason": "overloaded"}))
-        same_news = rejected.asked_at <= self.held_at
-        if not same_news:
-            self._strike(rejection, limits, grant, now)
-        hint_s = rejection.retry_after_s
-        if hint_s is None and same_news:
-            return
-        base_s, cap_s = _HOLDS[rejection.kind]
-        if rejection.kind == "rate":
-            base_s, cap_s = limits.rate_hold_s, max(cap_s, limits.rate_hold_s)
-        if hint_s is not None:
-            # Later than asked, never sooner; the second time it proved too short, so longer than said.
-            hold_s = hint_s * 1.5 ** (self.strikes - 1) + rng.uniform(0.0, 0.02 + min(0.02 * hint_s, 2.0))
-        elif rejection.kind == "rate":
-            hold_s = self.clearing.hold_s(self.strikes, base_s, cap_s)
-        else:
-            hold_s = min(base_s * 2.0 ** min(self.strikes - 1, 60), cap_s)
-        self._hold(now + hold_s, _REASONS[rejection.kind], grant, now)
+            self._hear(rejected.asked_at, reading, step)
+        self._read_prose(rejected, step)
+        if rejection.kind == "overload" and self.in_flight.overloaded(max(1, self.desks.flying), rejected.asked_at, now):
+            step.tell("in_flight", limit=self.in_flight.limit, reason="overloaded")
+        is_news = self.hold.is_news(rejected.asked_at)
+        if is_news and self.hold.strike(rejection, now) and rejection.kind == "rate":
+            self._learn_from_rejection(step)
+        if is_news or rejection.retry_after_s is not None:
+            hold_s = self.hold.length_s(rejection, step.limits.rate_hold_s, step.rng)
+            self._hold(now + hold_s, REASONS[rejection.kind], step)
 
-    def _strike(self, rejection: Rejection, limits: Limits, grant: Grant, now: float) -> None:
-        """A rejection of a call that was sent after the last hold began: something new."""
-        was_probe = self.probe_of is not None
-        self.strikes = self.strikes + 1 if was_probe else 1
-        self.held_at = now
-        self.hinted = rejection.retry_after_s is not None
-        self.probe_of = None
-        if was_probe:
-            return
-        self.first_rejected_at = now
-        if rejection.kind != "rate":
-            return
-        if not self._is_blind(limits):
-            self._contradicted(limits, grant, now)
-        if self._is_blind(limits):
-            self.blind.rejected(now)
-            grant.news.append(News("pace", {"calls_per_s": round(self.blind.pace, 4), "reason": "rejected"}))
+    def _learn_from_rejection(self, step: _Step) -> None:
+        """Calls were flowing, and one was too many."""
+        step.paces = self.paces(step.limits, step.now)
+        if not self._is_blind(step.limits):
+            self._contradicted(step)
+        if self._is_blind(step.limits):
+            self.blind.rejected(step.now)
+            step.tell("pace", calls_per_minute=round(60 * self.blind.pace, 2))
 
-    def _contradicted(self, limits: Limits, grant: Grant, now: float) -> None:
+    def _contradicted(self, step: _Step) -> None:
         """We kept to what is known of the limit, and were rejected all the same."""
-        last, self.contradicted_at = self.contradicted_at, now
-        if last is None or now - last > CONTRADICTION_S:
+        last, self.contradicted_at = self.contradicted_at, step.now
+        if last is None or step.now - last > CONTRADICTION_S:
             return
         self.distrusted = True
-        requests = self.meters[_REQUESTS]
-        known = self.calls_per_s(limits, now) or requests.used(now) / 60.0
-        self.blind.pace = max(min(known, max(requests.used(now), 1.0) / 60.0 * 1.2), 1e-3)
+        used_per_s = self.ledger.since(Dimension.REQUESTS, step.now - MINUTE_S) / MINUTE_S
+        self.blind.pace = max(min(self._calls_per_s(step.paces) or used_per_s, 1.2 * used_per_s), 1e-3)
         self.blind.searching = False
-        grant.news.append(News("distrust", {"calls_per_s": round(self.blind.pace, 4)}))
+        step.tell("distrust", calls_per_minute=round(60 * self.blind.pace, 2))
 
-    def _learn(self, rejection: Rejection, grant: Grant, now: float) -> None:
-        prose = rejection.prose
-        if prose is None or prose.limit is None or prose.limit <= 0 or prose.dimension is None or prose.period_s is None:
+    def _read_prose(self, rejected: Rejected, step: _Step) -> None:
+        """What only the message says of a limit; headers, where there are any, say it better."""
+        said = rejected.rejection.prose
+        if said is None or not said.limit or said.dimension is None or said.period_s is None:
             return
-        if any(each.dimension is prose.dimension and each.limit is not None and name != prose.dimension for name, each in self.meters.items()):
-            return  # headers say it, and say it better
-        meter = self.meters[prose.dimension]
-        if meter.learn(prose.limit, prose.period_s, "429 message", now):
-            fields = {"dimension": str(prose.dimension), "limit": prose.limit, "period_s": prose.period_s, "signal": "429 message"}
-            grant.news.append(News("limit", fields))
-
-    def _hold(self, until: float, reason: str, grant: Grant, now: float) -> None:
-        """Hold until ``until``: extended, never shortened."""
-        if self.held_until is None or until > self.held_until:
-            self.held_until = until
-            self.reason = reason
-            for meter in self.meters.values():
-                meter.line.freeze(until)
-            grant.news.append(News("held", {"reason": reason, "held_s": round(until - now, 3), "strikes": self.strikes}))
-
-    def _let_in(self, asked_at: float, grant: Grant, now: float) -> None:
-        """A call sent at ``asked_at`` was let in."""
-        if self.held_until is None or self.probe_of is None or asked_at < self.probe_at:
+        if any(meter.dimension is said.dimension and meter.is_said_by_header for meter in self.meters.values()):
             return
-        if not self.hinted and self.reason == _REASONS["rate"]:
-            self.clearing.cleared(self.probe_at - self.first_rejected_at)
-        grant.news.append(News("opened", {"reason": self.reason, "held_s": round(now - self.first_rejected_at, 3)}))
-        self._open(now)
-        grant.reopened = True
+        meter = self.meters[str(said.dimension)]
+        was = meter.limit
+        if meter.learn(said.limit, said.period_s, PROSE, step.now):
+            step.tell("limit", dimension=str(said.dimension), limit=said.limit, was_limit=was, period_s=said.period_s, signal=PROSE)
 
-    def _open(self, now: float) -> None:
-        self.held_until, self.reason, self.strikes, self.probe_of, self.hinted = None, "", 0, None, False
-        self.blind.resumed(now)
-        pace = self.blind.pace
+    def _hold(self, until: float, reason: str, step: _Step) -> None:
+        if self.hold.extend(until, reason):
+            self._freeze(until)
+            step.tell("held", reason=reason, held_s=round(until - step.now, 3), strikes=self.hold.strikes)
+
+    def _freeze(self, until: float) -> None:
+        """Nothing is saved up until then."""
         for meter in self.meters.values():
-            # A few places stay empty: the provider's bucket holds nothing yet, and calls do not arrive quite evenly.
-            meter.line.freeze(now + min(2.0 / pace, 1.0))
+            meter.line.freeze(until)
 
-    # -- what may start
+    def _open(self, step: _Step) -> None:
+        step.tell("opened", reason=self.hold.reason, held_s=round(step.now - self.hold.first_at, 3))
+        step.grant.reopened = True
+        self.hold.open()
+        self.blind.resumed(step.now)
+        # A few places stay empty: the provider's bucket holds nothing yet, and calls do not arrive quite evenly.
+        self._freeze(step.now + min(2.0 / self.blind.pace, 1.0))
+
+    # -- the pace
 
     def _is_blind(self, limits: Limits) -> bool:
         """Whether nothing states a limit, or what is stated is not true."""
-        return self.distrusted or not any(meter.rate(_configured(limits, name)) for name, meter in self.meters.items())
+        return self.distrusted or not any(meter.rate(limits.per_minute.get(name)) for name, meter in self.meters.items())
 
-    def _paces(self, limits: Limits, now: float) -> dict[str, float]:
+    def paces(self, limits: Limits, now: float) -> dict[str, float]:
         """Units per second of every meter that has a pace."""
         paces: dict[str, float] = {}
         for name, meter in self.meters.items():
-            pace = meter.pace(_configured(limits, name), now)
+            pace = meter.pace(limits.per_minute.get(name), self.ledger, now)
             if pace is not None:
                 paces[name] = pace
-        if self._is_blind(limits):
+        if self.distrusted or not paces:
             paces[_REQUESTS] = min(self.blind.pace, paces.get(_REQUESTS, self.blind.pace))
         return paces
 
-    def calls_per_s(self, limits: Limits, now: float) -> float | None:
+    def _calls_per_s(self, paces: dict[str, float]) -> float | None:
         """The pace in calls of the usual size."""
-        mean = Cost(self.mean_input, self.mean_output)
-        costs = {name: mean.of(meter.dimension) for name, meter in self.meters.items()}
-        paces = [pace / costs[name] for name, pace in self._paces(limits, now).items() if costs[name] > 0]
-        return min(paces) if paces else None
+        mean = self.costs.mean
+        costs = {name: mean.of(self.meters[name].dimension) for name in paces}
+        return min((pace / costs[name] for name, pace in paces.items() if costs[name] > 0), default=None)
 
-    def _book(self, report: Report, limits: Limits, grant: Grant, now: float) -> None:
-        if self._is_shut(report, limits, grant, now):
+    # -- what may start
+
+    def _book(self, step: _Step) -> None:
+        report, grant, now = step.report, step.grant, step.now
+        step.paces = self.paces(step.limits, now)
+        if self._is_shut(step):
             return
-        room = len(report.wants)
-        limit = self._in_flight_limit(limits)
+        room = 1 if grant.probing else len(report.wants)
+        limit = self._in_flight_limit(step.limits)
         if limit is not None:
-            grant.max_flying = self._may_fly(report, limit)
+            grant.max_flying = self.desks.may_fly(report.worker, limit)
             room = min(room, grant.max_flying - report.flying)
-        if grant.probing:
-            room = 1
         if room <= 0:
             grant.again_at = now + HORIZON_S if report.wants else None
             return
-        self._book_wants(report, limits, grant, room, now)
+        self._book_wants(room, step)
         if grant.probing and grant.starts:
-            self.probe_of, self.probe_at = report.worker, now
-            for meter in self.meters.values():
-                meter.line.freeze(now)
+            self.hold.try_one(report.worker, now)
 
-    def _is_shut(self, report: Report, limits: Limits, grant: Grant, now: float) -> bool:
-        """Whether nothing may start; sets ``probing`` when one may."""
-        shut_until = self._day_is_used_up(limits, now)
-        if shut_until is not None:
-            self._hold(shut_until, "quota_exhausted", grant, now)
-            self.first_rejected_at = self.held_at = now
-        if self.held_until is None:
-            return False
-        grant.held_until, grant.reason = self.held_until, self.reason
-        if now < self.held_until:
-            grant.again_at = self.held_until
+    def _is_shut(self, step: _Step) -> bool:
+        """Whether nothing may start; sets ``probing`` when just one may."""
+        grant, now = step.grant, step.now
+        self._look_at_long_quotas(step)
+        door = self.hold.door(now)
+        if door in (Door.SHUT, Door.TRYING):
+            grant.reason = self.hold.reason
+            grant.held_until = max(now, self.hold.until or now)
+            grant.again_at = grant.held_until if door is Door.SHUT else now + TRYING_S
             return True
-        if self.probe_of is not None and now - self.probe_at < PROBE_LOST_S and self.probe_of in self.desks:
-            grant.held_until, grant.again_at = now, now + 0.1
-            return True
-        grant.probing, grant.held_until = True, None
+        grant.probing = door is Door.ONE
         return False
 
-    def _day_is_used_up(self, limits: Limits, now: float) -> float | None:
-        until: list[float] = []
-        for meter in self.meters.values():
-            shut_until = meter.shut_until(now)
-            if shut_until is not None:
-                until.append(shut_until)
-        if self.day == int(now // DAY_S):
-            used_up = limits.requests_per_day is not None and self.day_calls >= limits.requests_per_day
-            if used_up or (limits.tokens_per_day is not None and self.day_tokens >= limits.tokens_per_day):
-                until.append((self.day + 1) * DAY_S)
-        return max(until) if until else None
+    def _look_at_long_quotas(self, step: _Step) -> None:
+        """A day's quota that is used up holds the pool until it starts anew."""
+        now, limits = step.now, step.limits
+        ends = [meter.shut_until(self.ledger, now) for meter in self.meters.values()]
+        ends.append(self.day.used_up_until(limits.requests_per_day, limits.tokens_per_day, now))
+        until = max((end for end in ends if end is not None), default=None)
+        if until is not None and self.hold.impose(until, REASONS["quota"], now):
+            self._freeze(until)
+            step.tell("held", reason=REASONS["quota"], held_s=round(until - now, 3), strikes=self.hold.strikes)
 
     def _in_flight_limit(self, limits: Limits) -> int | None:
-        known = [limit for limit in (limits.max_in_flight, self.in_flight.limit) if limit is not None]
-        return min(known) if known else None
+        return min((limit for limit in (limits.max_in_flight, self.in_flight.limit) if limit is not None), default=None)
 
-    def _book_wants(self, report: Report, limits: Limits, grant: Grant, room: int, now: float) -> None:
-        paces = self._paces(limits, now)
-        latest = now + HORIZON_S
-        most = self._most_at_once(limits, now)
+    def _book_wants(self, room: int, step: _Step) -> None:
+        grant, now = step.grant, step.now
+        horizon_s, most = self._horizon(step)
+        room = min(room, most)
         soonest: float | None = None
-        for index, cost in enumerate(report.wants):
-            if len(grant.starts) >= min(room, most):
-                grant.again_at = latest - HORIZON_S / 2 if soonest is None else soonest
+        for index, cost in enumerate(step.report.wants):
+            if len(grant.starts) >= room:
                 break
-            worths = {name: cost.of(self.meters[name].dimension) / pace for name, pace in paces.items()}
-            start = max([now, *(self.meters[name].line.free_at(worth, now) for name, worth in worths.items())])
-            if start > latest:
-                soonest = start if soonest is None else min(soonest, start)
-                grant.again_at = soonest - HORIZON_S / 2
-                if max(worths.values()) > LARGE_S:
-                    continue  # smaller ones need not stand behind it
-                break
-            self._take(cost, worths, now)
-            grant.starts.append((index, start))
-        if soonest is not None or len(grant.starts) < len(report.wants):
-            self._grow(limits, grant, now)
+            worths = {name: cost.of(self.meters[name].dimension) / pace for name, pace in step.paces.items()}
+            start = max([now, *(self.meters[name].line.free_at(worth_s, now) for name, worth_s in worths.items())])
+            if start <= now + horizon_s:
+                self._take(cost, worths, now)
+                grant.starts.append((index, start))
+                continue
+            soonest = start if soonest is None else min(soonest, start)
+            if max(worths.values()) <= LARGE_S:
+                break  # smaller ones need not stand behind a large one
+        if len(grant.starts) < len(step.report.wants):
+            grant.again_at = (now + horizon_s if soonest is None else soonest) - horizon_s / 2
+            self._grow(step)
         grant.starts.sort(key=lambda each: each[1])
 
-    def _most_at_once(self, limits: Limits, now: float) -> int:
-        """Calls for one worker in one go: with several waiting, none may take the whole horizon."""
-        pace = self.calls_per_s(limits, now)
-        waiting = sum(1 for desk in self.desks.values() if desk.waiting)
-        return 1_000 if pace is None else max(1, round(pace * HORIZON_S / max(waiting, 1)))
+    def _horizon(self, step: _Step) -> tuple[float, int]:
+        """How far ahead to book, in seconds and in calls: with several workers waiting, none may take all of it."""
+        pace = self._calls_per_s(step.paces)
+        if pace is None:
+            return HORIZON_S, 1_000
+        horizon_s = min(max(HORIZON_S, HORIZON_CALLS / pace), HORIZON_MOST_S)
+        return horizon_s, max(1, round(pace * horizon_s / max(self.desks.in_line, 1)))
 
     def _take(self, cost: Cost, worths: dict[str, float], now: float) -> None:
-        for name, meter in self.meters.items():
-            meter.charge(cost.of(meter.dimension), now)
-            if name in worths:
-                meter.line.book(worths[name], now)
-        self._count_day(1.0, cost.of(Dimension.TOKENS), now)
+        for name, worth_s in worths.items():
+            self.meters[name].line.book(worth_s, now)
+        self.ledger.charge(1.0, cost.input_tokens, cost.output_tokens, now)
+        self.day.charge(1.0, cost.tokens, now)
         self.blind.let_in += 1.0
 
-    def _grow(self, limits: Limits, grant: Grant, now: float) -> None:
+    def _grow(self, step: _Step) -> None:
         """Calls wait for the pace: where it is our own guess, try a little more."""
-        if not self._is_blind(limits) or self.held_until is not None or not self.blind.grow(now):
+        if step.grant.probing or not self._is_blind(step.limits) or not self.blind.grow(step.now):
             return
         if self.distrusted:
             self.distrusted = False
-            stated = self.calls_per_s(limits, now)
-            self.distrusted = stated is None or self.blind.pace < 1.05 * stated
+            stated = self._calls_per_s(self.paces(step.limits, step.now))
+            self.distrusted = stated is None or self.blind.pace < _REHABILITATED * stated
 
-    # -- to and from the store
+    # -- to the store
 
     def to_json(self) -> str:
         return _DOCUMENT.dump_json(self).decode()
 
 
-def _configured(limits: Limits, meter: str) -> float | None:
-    """The limit per minute that is configured for a meter; those of headers have none."""
-    return limits.per_minute(Dimension(meter)) if meter in _DIMENSIONS else None
-
-
-_REQUESTS = str(Dimension.REQUESTS)
-_DIMENSIONS = frozenset(map(str, Dimension))
-_HOLDS = {
-    "rate": (RATE_HOLD_S, RATE_HOLD_CAP_S),
-    "overload": (OVERLOAD_HOLD_S, OVERLOAD_HOLD_CAP_S),
-    "quota": (QUOTA_HOLD_S, QUOTA_HOLD_CAP_S),
-}
-_REASONS = {"rate": "rate_limited", "overload": "overloaded", "quota": "quota_exhausted"}
 _DOCUMENT = TypeAdapter(Quota)
 
 

@@ -58,6 +58,10 @@ class Timeline:
         """Nothing can be booked before ``until``; nothing is saved up until then."""
         self.booked_until = max(self.booked_until, until)
 
+    def release(self, now: float) -> None:
+        """What was frozen is free from now on; debts are forgotten."""
+        self.booked_until, self.debt_s = min(self.booked_until, now), 0.0
+
     def _idle_s(self, now: float) -> float:
         """Time that nobody booked pays debts."""
         return max(0.0, now - SLACK_S - self.booked_until)

@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from scheduler.pools.quota import Cost
+from scheduler.pools.messages import Cost
 
 #: OpenAI (chat, then responses and Anthropic), Gemini, Cohere, Bedrock. Anthropic's cache reads are apart, and free on most models.
 _INPUT = ("prompt_tokens", "input_tokens", "prompt_token_count", "promptTokenCount", "inputTokens")
