@@ -325,11 +325,12 @@ class TestTheImpliedPeriod:
         ("limit", "remaining", "reset_s"),
         [
             (10_000, 9_999, 0.006),  # one unit, rounded, tells nothing
+            (50, 49, 72.5),  # 0.04 of a day's unit, rounded: looks like an hour's
             (10_000, 10_000, 0.0),
             (20_000, 19_999, 3.0),
             (2_000_000, 1_999_977, 1.0),  # a whole second that may be two: not a day's quota
             (100, 50, 7.5),  # a period that nobody uses
-            (100, 98, 59.0),  # a window of a minute, hardly used: not an hour's quota
+            (1_000, 984, 57.5),  # a window of a minute, hardly used: not an hour's quota
             (1_000, 999_999, 5.5),
             (0, 0, 60.0),
             (None, 1, 1.5),
