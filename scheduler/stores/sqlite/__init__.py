@@ -2,7 +2,7 @@
 
 ``schema`` opens files and migrates them, ``writer`` owns the writing connection and group-commits.
 What runs inside a transaction, as plain functions of the connection: ``enqueueing``, ``claiming``,
-``settling``, ``people``, ``gates``, ``workers``. ``rows`` and ``query`` turn records into SQL and back,
+``settling``, ``people``, ``gates``, ``sharing``, ``workers``. ``rows`` and ``query`` turn records into SQL and back,
 ``hints`` wakes other processes, ``store`` puts the verbs of the port on top.
 """
 

@@ -26,6 +26,14 @@ def resume(connection: sqlite3.Connection, scope: str) -> PauseWindow | None:
     return window
 
 
+def reopen(connection: sqlite3.Connection, scope: str, now: float) -> bool:
+    window = window_of(connection, scope)
+    if window is None or not window.ran_out(now):
+        return False
+    connection.execute("DELETE FROM pauses WHERE scope = ?", (scope,))
+    return True
+
+
 def forget_probes(connection: sqlite3.Connection, job_ids: Sequence[str]) -> None:
     """Let the next job probe in place of these."""
     if connection.execute("SELECT 1 FROM pauses WHERE probe IS NOT NULL LIMIT 1").fetchone():

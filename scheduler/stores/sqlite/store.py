@@ -14,7 +14,7 @@ from scheduler.errors import StoreError
 from scheduler.job import RETRYABLE, UNFINISHED, Draft, Job, Lease, Receipt, Status, Transition
 from scheduler.pauses import PauseWindow
 from scheduler.stores.base import Claims, JobQuery, Lanes, Pulse, Settled, Settlement, Tally, Want, Worker
-from scheduler.stores.sqlite import claiming, enqueueing, gates, people, schema, settling, workers
+from scheduler.stores.sqlite import claiming, enqueueing, gates, people, schema, settling, sharing, workers
 from scheduler.stores.sqlite.hints import Hints
 from scheduler.stores.sqlite.query import COUNT_SQL, JOBS_SQL, where
 from scheduler.stores.sqlite.rows import (
@@ -111,6 +111,9 @@ class SqliteStore:
         durable = any(one.transition.pause is not None for one in settlements)
         return await self._write(lambda connection: settling.settle(connection, settlements, now), durable=durable)
 
+    async def refund(self, leases: Sequence[Lease], now: float) -> int:
+        return await self._write(lambda connection: settling.refund(connection, leases)) if leases else 0
+
     async def note(self, lease: Lease, now: float, *, progress_json: str | None = None, state_json: str | None = None) -> bool:
         return await self._write(
             lambda connection: settling.note(connection, lease, progress_json, state_json), durable=state_json is not None
@@ -153,6 +156,20 @@ class SqliteStore:
 
     async def resume(self, scope: str, now: float) -> PauseWindow | None:
         return await self._write(lambda connection: gates.resume(connection, scope), durable=True)
+
+    async def reopen(self, scope: str, now: float) -> bool:
+        return await self._write(lambda connection: gates.reopen(connection, scope, now))
+
+    # -- pools
+
+    async def share(self, pool: str, change: Callable[[str | None], tuple[str | None, T]], now: float) -> T:
+        answer = await self._write(lambda connection: sharing.share(connection, pool, change, now))
+        if isinstance(answer, sharing.Raised):
+            raise answer.error
+        return answer
+
+    async def shared(self) -> dict[str, str]:
+        return await self._read(sharing.shared)
 
     # -- workers
 
