@@ -82,42 +82,47 @@ class Bucket(Meter):
     def __init__(self, limit: Limit, schedule: Schedule, start: float) -> None:
         super().__init__(limit, schedule, start)
         self._at = start
-        self._level = self.capacity(start)
+        self._step()
+        self._level = self._capacity
 
-    def rate(self, now: float) -> float:
-        """Per second."""
-        return self.allowed(now) / self.limit.per_s
-
-    def capacity(self, now: float) -> float:
+    def _step(self) -> None:
+        """Take up the limit of this moment: it stays until the next change."""
+        self._rate = self.allowed(self._at) / self.limit.per_s  # per second
         burst_s = self.limit.per_s if self.limit.burst_s is None else self.limit.burst_s
         least = 1.0 if self.limit.dimension is Dimension.REQUESTS else 0.0
-        return max(self.rate(now) * burst_s, least)
+        self._capacity = max(self._rate * burst_s, least)
+        self._until = self.schedule.next_change(self._at)
+
+    def _refill(self, now: float) -> None:
+        self._level = min(self._level + self._rate * (now - self._at), self._capacity)
+        self._at = now
 
     def remaining(self, now: float) -> float:
-        while self._at < now:
-            until = min(now, self.schedule.next_change(self._at))
-            self._level = min(self._level + self.rate(self._at) * (until - self._at), self.capacity(self._at))
-            self._at = until
-        self._level = min(self._level, self.capacity(now))  # a limit that fell takes the surplus with it
+        while self._until <= now:
+            self._refill(self._until)
+            self._step()  # a limit that fell takes the surplus with it, at the next refill
+        self._refill(now)
         return self._level
 
     def needed(self, amount: float, now: float) -> float:
+        self.remaining(now)
         needed = super().needed(amount, now)
-        return needed if math.isinf(needed) else min(needed, self.capacity(now))
+        return needed if math.isinf(needed) else min(needed, self._capacity)
 
     def wait_s(self, amount: float, now: float) -> float:
         missing = self.needed(amount, now) - self.remaining(now)
-        return _over(missing, self.rate(now)) if missing > 0 else 0.0
+        return _over(missing, self._rate) if missing > 0 else 0.0
 
     def reset_s(self, now: float) -> float:
-        return _over(self.capacity(now) - self.remaining(now), self.rate(now))
+        level = self.remaining(now)
+        return _over(self._capacity - level, self._rate)
 
     def charge(self, amount: float, now: float) -> Ticket:
         self._level = self.remaining(now) - amount
         return None
 
     def settle(self, ticket: Ticket, difference: float, now: float) -> None:
-        self._level = min(self.remaining(now) - difference, self.capacity(now))
+        self._level = min(self.remaining(now) - difference, self._capacity)
 
     def charge_failure(self, now: float) -> None:
         """Takes what is there and no more: calling again and again keeps the bucket empty, it makes no debt."""

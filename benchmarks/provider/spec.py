@@ -36,8 +36,9 @@ class Shape(StrEnum):
 class Limit:
     """``amount`` of ``dimension`` in ``per_s`` seconds.
 
-    ``burst_s``: how much a bucket holds, in seconds' worth of the limit (None: ``per_s``). A bucket holds at least one request. A call greater than a bucket, but not than ``amount``, is let in
-    when the bucket is full and leaves it in debt.
+    ``burst_s``: how much a bucket holds, in seconds' worth of the limit (None: ``per_s``). A bucket holds at least
+    one request. A call greater than a bucket, but not than ``amount``, is let in when the bucket is full and leaves
+    it in debt.
     """
 
     dimension: Dimension
