@@ -9,8 +9,6 @@ calls that were turned away in that time.
 """
 
 from __future__ import annotations
-import sys
-
 
 import argparse
 import asyncio

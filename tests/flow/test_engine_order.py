@@ -25,11 +25,11 @@ class Watch:
 
     async def __call__(self, job: JobContext) -> None:
         self.starts.append((round(anyio.current_time(), 3), job.task_type, job.target_id))
-        for name in (job.task_type, "all", f"pool:{job.pool}"):
+        for name in (job.task_type, "all", f"pool:{job.pool.name}"):
             self.now[name] = self.now.get(name, 0) + 1
             self.most[name] = max(self.most.get(name, 0), self.now[name])
         await anyio.sleep(self.takes_s)
-        for name in (job.task_type, "all", f"pool:{job.pool}"):
+        for name in (job.task_type, "all", f"pool:{job.pool.name}"):
             self.now[name] -= 1
 
     @property

@@ -205,7 +205,7 @@ async def test_a_probe_that_fails_otherwise_hands_on_to_the_next_probe(store: st
 
 @in_virtual_time
 async def test_a_pause_set_while_the_probe_runs_outlasts_the_probes_success(store: str) -> None:
-    provider = Provider(retry_after_s=100.0, limited_for_s=1.0, takes_s=10.0)
+    provider = Provider(retry_after_s=100.0, limited_for_s=1.0, takes_s=10.3)
     async with engine(asking(provider), store, scheduler={"concurrency": 1}) as at:
         await at.scheduler.enqueue_many(NewJob("ask") for _ in range(3))
         async with at.running():

@@ -13,6 +13,7 @@ from handlers import enrichment
 from handlers.enrichment import AnyTarget, CodeEntity, Conversation, Enrichment, ProjectDocument, prompt, routes
 from handlers.providers import CODE, CONVERSATION, DOCUMENT, Provider, Question, Subject, open_provider
 from handlers.providers.chat import INPUT_BUDGET_CHARS, cut, rendered
+from scheduler.calls import UNPACED, JobPool
 from scheduler.registry import Resources, Route, fingerprint
 from scheduler.settings import load
 
@@ -35,7 +36,7 @@ class Recorder:
         self.answer = answer
         self.questions: list[Question[Any]] = []
 
-    async def ask(self, question: Question[Any]) -> BaseModel:
+    async def ask(self, question: Question[Any], pool: JobPool = UNPACED) -> BaseModel:
         self.questions.append(question)
         return question.answer.model_validate(self.answer)
 
@@ -49,7 +50,7 @@ async def run(task_type: str, target_type: str, payload: dict[str, Any], provide
     assert route.payload is not None
     resources = Resources(routes.factories)
     resources.put(Provider, provider)  # type: ignore[type-abstract]
-    job = SimpleNamespace(resource=resources.get)
+    job = SimpleNamespace(resource=resources.get, pool=UNPACED)
     result: Enrichment = await route.function(job, route.payload.validate_python(payload))
     return result
 
