@@ -346,6 +346,15 @@ class TestShare:
             assert one.offered(*span)["requests"] == 1_200 - gone
             assert one.share(*span) == pytest.approx(1.0, abs=0.01)
 
+    @pytest.mark.parametrize("shape", SHAPES)
+    def test_a_tenant_that_insists_gets_its_share_whoever_else_calls(self, shape: Shape) -> None:
+        one = provider(tokens(12_000, shape), tenants=(Tenant(0.3, insists=True),), accounting=Accounting.ACTUAL)
+        for tick in range(12_000):
+            one.call(SMALL, START + tick / 12)
+        span = (START + 100, START + 1_000)
+        assert one.taken(*span)["tokens"] == pytest.approx(0.3 * 12_000 * 15, rel=0.02)
+        assert one.share(*span) == pytest.approx(1.0, abs=0.1)
+
     @pytest.mark.parametrize("poisson", [False, True])
     def test_alone_a_tenant_takes_what_it_asks_for(self, poisson: bool) -> None:
         one = provider(requests(600), tokens(12_000), tenants=(Tenant(0.25, poisson=poisson),), schedule=((600.0, 2.0),))
