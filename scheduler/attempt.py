@@ -190,9 +190,10 @@ class Runner:
         pool, job = attempt.policy.pool, attempt.job
         is_outage = False
         if pool:
+            job = job._replace(attempts=self._health.attempts(job))
             is_last = job.attempts >= (job.max_attempts or attempt.policy.max_attempts)
             is_outage = await self._health.is_outage(pool, attempt.claim.lease, outcome, now, is_last=is_last)
-        return decide(attempt.job, outcome, attempt.policy, now, self._rng, is_outage=is_outage)
+        return decide(job, outcome, attempt.policy, now, self._rng, is_outage=is_outage)
 
     async def disown(self, attempt: Attempt, outcome: Outcome) -> None:
         """End an attempt whose handler ignores its cancellation; the handler keeps its slot."""

@@ -15,10 +15,10 @@ import anyio
 from scheduler.decide import health_of
 from scheduler.errors import StoreError
 from scheduler.events import Events, PoolOutage
-from scheduler.job import Lease
+from scheduler.job import Job, Lease
 from scheduler.outcome import Outcome
 from scheduler.pauses import pool_scope
-from scheduler.pools.streak import Streak
+from scheduler.pools.streak import REMEMBERED, Streak
 from scheduler.stores.base import Store
 
 #: A last failure waits at most so many seconds to see how others fare.
@@ -42,10 +42,17 @@ class Health:
         self._store = store
         self._events = events
         self._pools: dict[str, _Pool] = {}
+        #: Jobs that got an attempt back, and when: whoever claimed one before does not know.
+        self._given_back: dict[str, float] = {}
 
     def began(self, pool: str) -> None:
         """An attempt on ``pool`` starts."""
         self._pools.setdefault(pool, _Pool()).running += 1
+
+    def attempts(self, job: Job) -> int:
+        """The counted attempts of a claimed job by now."""
+        given_back_at = self._given_back.get(job.job_id)
+        return job.attempts - (given_back_at is not None and (job.started_at or 0.0) <= given_back_at)
 
     async def is_outage(self, pool: str, lease: Lease, outcome: Outcome, now: float, *, is_last: bool) -> bool:
         """Take in how an attempt ended; whether that was the provider's failure and not the job's.
@@ -96,3 +103,7 @@ class Health:
             await self._store.refund(leases, now)
         except StoreError:
             return  # they keep a counted attempt: a nuisance, not a loss
+        for lease in leases:
+            self._given_back[lease.job_id] = now
+        for job_id in list(self._given_back)[:-REMEMBERED]:
+            del self._given_back[job_id]

@@ -39,7 +39,7 @@ _REPORT_S, _REPORT_WAITING_S, _REPORT_IDLE_S = 1.0, 0.25, 5.0
 #: Calls told about in one question.
 _WANTS = 256
 #: A call that was not turned away within a few times as long as that takes was let in.
-_LET_IN_FACTOR, _LET_IN_LEAST_S, _LET_IN_FIRST_S = 4.0, 0.25, 1.0
+_LET_IN_FACTOR, _LET_IN_LEAST_S, _LET_IN_FIRST_S = 4.0, 0.25, 0.5
 _RETRY_S = 0.5
 
 
@@ -160,7 +160,7 @@ class Booth:
         self._under_way.discard(place)
         now = self._keeper.clock.now()
         asked_at = place.asked_at or now
-        self._refused_s += 0.2 * (now - asked_at - self._refused_s)
+        self._refused_s += 0.5 * (now - asked_at - self._refused_s)
         self._unsaid.rejections.append(Rejected(asked_at, rejection, place.cost))
         self._unbook()
         told: asyncio.Future[None] = asyncio.get_running_loop().create_future()

@@ -11,7 +11,6 @@ Does not belong here: limits that a provider states (``meter.py``).
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 #: Calls per second to begin with when nothing is known, and how that grows while no call was ever rejected.
@@ -25,8 +24,6 @@ BELOW, NEAR = 0.985, 0.96
 SEARCH_CUT, CUT, DEEP_CUT = 0.6, 0.9, 0.8
 #: What is measured over less than this says little.
 SPAN_S, SPAN_CALLS = 20.0, 20.0
-#: When pauses took more of the time between two rejections than this, they hide what the limit is.
-PAUSED_SHARE = 0.2
 #: The shortest hold worth trying when the provider gives no hint, in seconds.
 LEAST_HOLD_S = 0.05
 
@@ -43,6 +40,7 @@ class Blind:
     let_in: float = 0.0
     rejected_at: float | None = None
     resumed_at: float = 0.0
+    needed_s: float = 0.0
 
     def began(self, now: float) -> None:
         """The first call ever."""
@@ -70,26 +68,22 @@ class Blind:
             # Again, so soon: the provider had saved up nothing, and the pace is above its limit.
             self.pace = max(self.pace * CUT, self.floor * BELOW) if self.pace > self.floor else self.pace * DEEP_CUT
         else:
-            # What was measured is too little if the provider could not save up all that we left it: the truth is not far below the pace.
-            self.floor = self._measured(now, span_s)
-            self.pace = max(self.floor * BELOW, self.pace * NEAR)
+            # Between what was let in over all the time and over the time in which something could be: where the provider could not
+            # save up all that we left it in the pause, the truth is above the first.
+            whole_s = now - self.rejected_at if self.rejected_at is not None else span_s
+            self.floor = self.let_in / max(whole_s, span_s)
+            most = self.let_in / (span_s + self.needed_s)
+            self.pace = max(self.floor * BELOW, min(self.pace * NEAR, most * BELOW))
         self.pace = max(self.pace, 1e-4)
         self.searching = False
         self.step = STEP
         self.let_in = 0.0
         self.rejected_at = now
 
-    def _measured(self, now: float, span_s: float) -> float:
-        flowing = self.let_in / span_s
-        whole_s = now - self.rejected_at if self.rejected_at is not None else span_s
-        if whole_s - span_s <= PAUSED_SHARE * whole_s:
-            return self.let_in / whole_s
-        # During a long pause the provider's bucket filled up, nobody knows how far: the truth lies between.
-        return math.sqrt(flowing * self.let_in / whole_s)
-
-    def resumed(self, now: float) -> None:
-        """Calls flow again."""
+    def resumed(self, now: float, needed_s: float = 0.0) -> None:
+        """Calls flow again, after a pause of which ``needed_s`` seconds were needed for certain."""
         self.resumed_at = self.stepped_at = now
+        self.needed_s = needed_s
         self.let_in = 0.0
 
     def shift(self, by_s: float) -> None:

@@ -38,7 +38,7 @@ class Door(StrEnum):
 
 @dataclass(slots=True)
 class Hold:
-    """``until`` None: open. ``began_at``: when the rejection came that is the last news; ``first_at``: the first in a row."""
+    """``until`` None: open. ``began_at``: what was sent before brings no news; ``first_at``: the first in a row."""
 
     until: float | None = None
     reason: str = ""
@@ -58,7 +58,12 @@ class Hold:
         return Door.ONE if self.probe_of is None or now - self.probe_at >= PROBE_LOST_S else Door.TRYING
 
     def is_news(self, asked_at: float) -> bool:
-        """Whether a rejection of a call sent at ``asked_at`` says anything new."""
+        """Whether a rejection of a call sent at ``asked_at`` says anything new.
+
+        While the pool is held only the probe's does: whatever else was sent, its worker had not heard of the hold yet.
+        """
+        if self.until is not None:
+            return self.probe_of is not None and asked_at >= self.probe_at
         return asked_at > self.began_at
 
     def strike(self, rejection: Rejection, now: float) -> bool:
@@ -108,7 +113,14 @@ class Hold:
             self.clearing.cleared(self.probe_at - self.first_at)
         return True
 
-    def open(self) -> None:
+    @property
+    def needed_s(self) -> float:
+        """For how long the provider was seen to turn calls away since the first rejection."""
+        return max(0.0, self.began_at - self.first_at)
+
+    def open(self, now: float) -> None:
+        """Calls flow; rejections of what was sent before bring no news."""
+        self.began_at = now
         self.until, self.reason, self.strikes, self.hinted, self.probe_of = None, "", 0, False, None
 
     def shift(self, by_s: float) -> None:

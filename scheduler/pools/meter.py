@@ -22,7 +22,7 @@ MINUTE_S = 60.0
 PACED_S = 600.0
 #: A bucket with fewer calls left than the first slows us down, one with more than the second lets us go faster: by so much a second,
 #: for at most so many seconds between two answers.
-EASE_BELOW, EASE_ABOVE, EASE_DOWN, EASE_UP, EASE_MOST_S = 1.0, 3.0, 0.02, 0.01, 5.0
+EASE_BELOW, EASE_ABOVE, EASE_DOWN, EASE_UP, EASE_MOST_S = 2.0, 3.5, 0.01, 0.01, 5.0
 #: At the end of a window, this many calls are not worth slowing down for.
 SPARE_CALLS = 2.0
 SLOWEST = 0.05
@@ -66,7 +66,7 @@ class Meter:
         if asked_at < self.asked_at:  # answers overtake each other: the call that was sent last knows most
             return changed
         if reading.remaining is not None:
-            self._ease(reading.remaining - reading.rounding / 2, asked_at, call)
+            self._ease(reading.remaining, asked_at, call)
             self.remaining, self.asked_at, self.rounding = reading.remaining, asked_at, reading.rounding
             self.top = max(self.top, reading.remaining)
             self._time(reading, asked_at, now)

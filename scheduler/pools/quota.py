@@ -101,7 +101,7 @@ class Quota:
 
     def release(self, now: float) -> None:
         """Opened by hand: calls flow again, paced."""
-        self.hold.open()
+        self.hold.open(now)
         self.blind.resumed(now)
         for meter in self.meters.values():
             meter.line.release(now)
@@ -225,8 +225,9 @@ class Quota:
     def _open(self, step: _Step) -> None:
         step.tell("opened", reason=self.hold.reason, held_s=round(step.now - self.hold.first_at, 3))
         step.grant.reopened = True
-        self.hold.open()
-        self.blind.resumed(step.now)
+        needed_s = self.hold.needed_s
+        self.hold.open(step.now)
+        self.blind.resumed(step.now, needed_s)
         # A few places stay empty: the provider's bucket holds nothing yet, and calls do not arrive quite evenly.
         self._freeze(step.now + min(2.0 / self.blind.pace, 1.0))
 
