@@ -1,10 +1,10 @@
 """What 429s alone show of a limit, and how soon one clears. Pure.
 
 Between two rejections the provider let in just what its limit allows: both times it had nothing left. So calls
-let in, divided by the time between, is the limit, whatever the provider's windows look like, as long as the pauses
-between are short; or a little less than the limit, where the provider holds too little to save up what we left it. They are made short by learning how soon a rejection clears. Until a rejection is seen the
-pace grows by halves; after that it stays just below what was measured and tries a little more, in small steps, for
-as long as calls wait for it.
+let in, divided by the time between, is the limit, whatever the provider's windows look like; or a little less, where the
+pause was long or the provider holds too little to save up what we left it. Pauses are kept short by learning how soon a
+rejection clears. Until a rejection is seen the pace grows by halves; after that it stays just below where it was
+rejected and tries a little more, in small steps, for as long as calls wait for it.
 
 Does not belong here: limits that a provider states (``meter.py``).
 """

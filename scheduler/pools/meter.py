@@ -55,7 +55,10 @@ class Meter:
     # -- what is known
 
     def hear(self, reading: Reading, asked_at: float, call: float, now: float) -> bool:
-        """Take in what an answer said of a call sent at ``asked_at``; returns whether the limit changed. ``call``: units of the usual call."""
+        """Take in what an answer said of a call sent at ``asked_at``; returns whether the limit changed.
+
+        ``call``: units of the usual call.
+        """
         changed = False
         if reading.limit is not None and reading.limit > 0:
             period_s = reading.period_s or self._period_of(reading)
@@ -98,7 +101,7 @@ class Meter:
         if reading.reset_s is None:
             self.resets_at = None
             return
-        # A duration counts from when the answer was made, no sooner than the call was sent: a window may end earlier than thought, not later.
+        # A duration counts from when the answer was made, which is no sooner than the call was sent.
         self.resets_at = reading.reset_s + (now if reading.reset_is_moment else asked_at)
         passed_s = asked_at - self.timed_at
         if passed_s < TIMED_EVERY_S:

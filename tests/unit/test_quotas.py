@@ -219,6 +219,17 @@ class Multi(Mapping[str, str]):
         return list(self._pairs)
 
 
+#: Dialects that tell the moment of the reset, not how long it takes until then.
+TELL_MOMENTS = frozenset(
+    {
+        "Anthropic",
+        "a gateway, a reset in seconds since the epoch",
+        "a gateway, a reset in milliseconds since the epoch",
+        "a gateway, a reset that has passed",
+    }
+)
+
+
 @pytest.mark.parametrize(("name", "headers", "expected"), ROWS, ids=[row[0] for row in ROWS])
 def test_each_dialect_is_read_whatever_kind_of_mapping_it_comes_in(name: str, headers: dict[str, str], expected: list[Reading]) -> None:
     headers = OTHERS | headers
@@ -227,7 +238,8 @@ def test_each_dialect_is_read_whatever_kind_of_mapping_it_comes_in(name: str, he
         found = read_quotas(shape, NOW)
         assert [one.source for one in found] == [one.source for one in expected]
         for one, wanted in zip(found, expected, strict=True):
-            assert replace(one, reset_s=None) == replace(wanted, reset_s=None)
+            assert replace(one, reset_s=None, reset_is_moment=False) == replace(wanted, reset_s=None)
+            assert one.reset_is_moment == (name in TELL_MOMENTS and one.reset_s is not None)
             assert one.reset_s == (None if wanted.reset_s is None else pytest.approx(wanted.reset_s, abs=1e-6))
 
 
