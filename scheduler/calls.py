@@ -81,7 +81,7 @@ class JobPool:
         Raises ``SchedulerError`` for an estimate that is no number.
         """
         for what, value in (("tokens", tokens), ("output_tokens", output_tokens)):
-            if value is not None and not (isinstance(value, int | float) and math.isfinite(value) and value >= 0):
+            if value is not None and not (isinstance(value, int | float) and 0 <= value < math.inf):
                 raise SchedulerError(f"{what} must be a number, 0 or more, not {value!r}")
         return PoolRequest(self, tokens, output_tokens)
 
