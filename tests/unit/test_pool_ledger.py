@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,6 +12,7 @@ from scheduler.pools.ledger import DAY_S, EVERY_S, KEPT, Day, Ledger
 from scheduler.pools.quotas import Dimension
 from tests.support.jobs import T0
 
+some_tokens = st.floats(min_value=0, max_value=1e5)
 charges = st.lists(
     st.tuples(
         st.floats(min_value=0.01, max_value=8.0),
@@ -47,7 +50,7 @@ class TestLedger:
         ledger, _ = filled(charges)
         for dimension in Dimension:
             since = [ledger.since(dimension, T0 + moment) for moment in sorted(moments)]
-            assert all(earlier >= later - 1e-3 for earlier, later in zip(since, since[1:], strict=False))
+            assert all(earlier >= later - 1e-3 for earlier, later in pairwise(since))
             assert since[-1] >= 0.0
 
     @given(charges, st.floats(min_value=0, max_value=60))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import cycle
+from itertools import cycle, pairwise
 
 import pytest
 from hypothesis import given
@@ -64,7 +64,7 @@ class TestPace:
         for _ in range(5):
             places.append(line.free_at(0.1, T0))
             line.book(0.1, T0)
-        between = [later - earlier for earlier, later in zip(places, places[1:], strict=False)]
+        between = [later - earlier for earlier, later in pairwise(places)]
         assert between == [pytest.approx(0.1, abs=EXACT)] * 4
 
 
