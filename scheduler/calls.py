@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from contextlib import suppress
 from types import TracebackType
 from typing import Protocol
 
@@ -54,7 +55,8 @@ class Call:
         """
         self.actual = read_usage(usage) or self.actual
         if headers is not None:
-            self.readings = read_quotas(headers, self._clock.now())
+            with suppress(Exception):  # not a mapping after all, or one that raises: an answer that came is not lost for it
+                self.readings = read_quotas(headers, self._clock.now())
 
 
 class JobPool:
