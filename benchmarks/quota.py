@@ -46,7 +46,7 @@ class Scenario:
     workers: int = 1
     limits: Limits = field(default_factory=Limits)
     asked: tuple[float, float] | None = None
-    tokens: tuple[int, int, int] = (400, 300, 150)  # input, max, mean output
+    tokens: tuple[int, int, int] = (400, 200, 150)  # input, max, mean output
     warm_up_s: float = 300.0
     measured_s: float = 900.0
 

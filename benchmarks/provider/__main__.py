@@ -1,6 +1,6 @@
 """``python -m benchmarks.provider --dialect openai --rpm 600 --tpm 90000``: serve, and print the URL as one JSON line.
 
-Spans are ``START:END`` in seconds after the start, ``END`` may be ``inf``.
+Spans are ``START:END`` in seconds after the start, ``END`` may be ``inf``; a tenant's manner may also be ``poisson+insists``.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def _add_limits(group: Any) -> None:
     group.add_argument("--concurrency-status", type=int, choices=[429, 503], default=429)
     group.add_argument("--slope-floor", type=float, help="input tokens per minute above which traffic may only grow slowly")
     group.add_argument("--change", action="append", default=[], metavar="AT:FACTOR", help="of all limits; may be repeated")
-    group.add_argument("--tenant", action="append", default=[], metavar="SHARE[:START:END[:poisson]]", help="may be repeated")
+    group.add_argument("--tenant", action="append", default=[], metavar="SHARE[:START:END[:poisson|insists]]", help="may be repeated")
 
 
 def _add_manner(group: Any) -> None:
@@ -106,8 +106,8 @@ def _mischief(options: argparse.Namespace) -> Mischief | None:
 
 
 def _tenant(text: str) -> Tenant:
-    share, start, end, poisson = [*text.split(":"), "", "", ""][:4]
-    return Tenant(float(share), float(start or 0), float(end or "inf"), poisson == "poisson")
+    share, start, end, manner = [*text.split(":"), "", "", ""][:4]
+    return Tenant(float(share), float(start or 0), float(end or "inf"), poisson="poisson" in manner, insists="insists" in manner)
 
 
 def _weather(text: str) -> Weather:

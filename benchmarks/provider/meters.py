@@ -122,7 +122,7 @@ class Bucket(Meter):
         return None
 
     def settle(self, ticket: Ticket, difference: float, now: float) -> None:
-        self._level = min(self.remaining(now) - difference, self._capacity)
+        self._level = self.remaining(now) - difference  # the next refill caps it
 
     def charge_failure(self, now: float) -> None:
         """Takes what is there and no more: calling again and again keeps the bucket empty, it makes no debt."""

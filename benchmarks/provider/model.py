@@ -31,7 +31,7 @@ class Provider:
         self.spec = spec
         self.admissions: list[Admission] = []
         self.refusals: list[tuple[float, Why]] = []
-        self.in_flight = 0  # calls let in and not yet ended
+        self.in_flight = 0  # calls let in and not ended, at the moment of the last verb
         self.rejected = 0  # calls refused so far by a limit, whatever the status
         self._rng = rng or random.Random(0)
         self._now = start

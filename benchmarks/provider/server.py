@@ -125,11 +125,12 @@ class ProviderService:
         t1 = self.now()
         t0 = max(self._started, t1 - last_s)
         one = self.provider
+        used = one.used(t0, t1)  # first of all: it lets happen what is due
         return {
             "seconds": t1 - t0,
             "in_flight": one.in_flight,
             "counts": one.counts(t0, t1),
-            "used": one.used(t0, t1),
+            "used": used,
             "offered": one.offered(t0, t1),
             "taken": one.taken(t0, t1),
             "share": one.share(t0, t1),

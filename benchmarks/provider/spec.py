@@ -85,7 +85,11 @@ class Concurrency:
 
 @dataclass(frozen=True, slots=True)
 class Tenant:
-    """Somebody else on the key, who asks for ``share`` of the quota, evenly or (``poisson``) at random."""
+    """Somebody else on the key, who asks for ``share`` of the quota, evenly or (``poisson``) at random.
+
+    A call of its that is refused is dropped, so that whoever asks at the very moment at which something is left starves
+    it. Where it ``insists`` it always gets its share: what is not there becomes debt of the limit.
+    """
 
     share: float
     start_s: float = 0.0
@@ -93,6 +97,7 @@ class Tenant:
     poisson: bool = False
     input_tokens: int = 500
     output_tokens: int = 100
+    insists: bool = False
 
 
 @dataclass(frozen=True, slots=True)

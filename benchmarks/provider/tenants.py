@@ -17,7 +17,7 @@ _IDLE_S = 1.0
 
 
 class Company:
-    """The other tenants. Each asks for its share of whatever binds calls of its size; a refused call is dropped."""
+    """The other tenants. Each asks for its share of whatever binds calls of its size; a refused call is dropped unless it insists."""
 
     def __init__(self, spec: ProviderSpec, limits: Limits, rng: random.Random, start: float) -> None:
         self._tenants = spec.tenants
@@ -34,7 +34,7 @@ class Company:
         """One call; returns when the next one comes, infinity for never."""
         tenant = self._tenants[index]
         call = Call(tenant.input_tokens, tenant.output_tokens, tenant.output_tokens)
-        if self._per_s(tenant, now) > 0 and self._limits.refusal(call, now) is None:
+        if self._per_s(tenant, now) > 0 and (tenant.insists or self._limits.refusal(call, now) is None):
             self._take(call, now)
         return self._next(index, now)
 

@@ -1,8 +1,8 @@
 """What 429s alone show of a limit, and how soon one clears. Pure.
 
 Between two rejections the provider let in just what its limit allows: both times it had nothing left. So calls
-let in, divided by the time between, *is* the limit, whatever the provider's windows look like, as long as
-the pauses between are short. They are made short by learning how soon a rejection clears. Until a rejection is seen the
+let in, divided by the time between, is the limit, whatever the provider's windows look like, as long as the pauses
+between are short; or a little less than the limit, where the provider holds too little to save up what we left it. They are made short by learning how soon a rejection clears. Until a rejection is seen the
 pace grows by halves; after that it stays just below what was measured and tries a little more, in small steps, for
 as long as calls wait for it.
 
@@ -19,8 +19,10 @@ START_PACE = 2.0
 SEARCH_FACTOR, SEARCH_EVERY_S = 1.5, 5.0
 #: Afterwards: one small step at a time, a little larger each time nothing happens.
 STEP, STEP_GROWTH, STEP_MAX, STEP_EVERY_S = 0.01, 1.15, 0.1, 15.0
-#: Stay this far below what was measured.
-BELOW = 0.985
+#: Stay this far below what was measured, or below the pace at which a rejection came after a long time without.
+BELOW, NEAR = 0.985, 0.96
+#: Cuts after the first rejection ever, after another one soon, and once the pace is below what was measured.
+SEARCH_CUT, CUT, DEEP_CUT = 0.6, 0.9, 0.8
 #: What is measured over less than this says little.
 SPAN_S, SPAN_CALLS = 20.0, 20.0
 #: When pauses took more of the time between two rejections than this, they hide what the limit is.
@@ -31,12 +33,13 @@ LEAST_HOLD_S = 0.05
 
 @dataclass(slots=True)
 class Blind:
-    """``pace`` in calls per second. Times in seconds since the epoch."""
+    """``pace`` in calls per second; ``floor``: what was measured last, in the same. Times in seconds since the epoch."""
 
     pace: float = START_PACE
     searching: bool = True
     step: float = STEP
     stepped_at: float = 0.0
+    floor: float = 0.0
     let_in: float = 0.0
     rejected_at: float | None = None
     resumed_at: float = 0.0
@@ -62,11 +65,14 @@ class Blind:
         """A rejection while calls were flowing: the quota was used up just now."""
         span_s = max(now - self.resumed_at, 1e-3)
         if self.searching:
-            self.pace *= 0.6
+            self.pace *= SEARCH_CUT
         elif span_s < SPAN_S or self.let_in < SPAN_CALLS:
-            self.pace *= 0.8
+            # Again, so soon: the provider had saved up nothing, and the pace is above its limit.
+            self.pace = max(self.pace * CUT, self.floor * BELOW) if self.pace > self.floor else self.pace * DEEP_CUT
         else:
-            self.pace = min(self._measured(now, span_s) * BELOW, self.pace * 0.995)
+            # What was measured is too little if the provider could not save up all that we left it: the truth is not far below the pace.
+            self.floor = self._measured(now, span_s)
+            self.pace = max(self.floor * BELOW, self.pace * NEAR)
         self.pace = max(self.pace, 1e-4)
         self.searching = False
         self.step = STEP

@@ -140,7 +140,7 @@ class Quota:
                 return
             meter = self.meters[reading.source] = Meter(reading.dimension)
         was = meter.limit
-        if meter.hear(reading, asked_at, step.now):
+        if meter.hear(reading, asked_at, self.costs.mean.of(reading.dimension), step.now):
             step.tell(
                 "limit", dimension=str(meter.dimension), limit=meter.limit, was_limit=was, period_s=meter.period_s, signal=meter.source
             )
@@ -239,8 +239,9 @@ class Quota:
     def paces(self, limits: Limits, now: float) -> dict[str, float]:
         """Units per second of every meter that has a pace."""
         paces: dict[str, float] = {}
+        mean = self.costs.mean
         for name, meter in self.meters.items():
-            pace = meter.pace(limits.per_minute.get(name), self.ledger, now)
+            pace = meter.pace(limits.per_minute.get(name), mean.of(meter.dimension), self.ledger, now)
             if pace is not None:
                 paces[name] = pace
         if self.distrusted or not paces:

@@ -45,7 +45,8 @@ class Reading:
     never negative and may be off by ``rounding``. ``reset_s``: seconds from now until it is full again
     (a bucket that refills continuously) or until its window ends: not a wait. ``period_s``: seconds, where the
     dialect or the header's name tells it (else see ``implied_period_s``). ``source`` is the header that said
-    it, for people.
+    it, for people. ``reset_is_moment``: the reset was told as a time of day, so it is exact; a duration counts from when the
+    answer was made, nobody knows when that was.
     """
 
     dimension: Dimension
@@ -55,6 +56,7 @@ class Reading:
     period_s: float | None
     rounding: float
     source: str
+    reset_is_moment: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +200,8 @@ def _reading(number: int, texts: list[str | None], now: float) -> Reading | None
     quota, prefix = (_QUOTAS[number], "") if number < len(_QUOTAS) else (_QUOTAS[number - len(_QUOTAS)], _PROXIED)
     period_s = quota.period_s or _period_s(length_text, limit) or _window_s(limit_text, limit)
     source = prefix + (quota.remaining if limit is None else quota.limit)
-    return Reading(quota.dimension, limit, remaining, _reset_s(reset_text, now), period_s, quota.rounding, source)
+    reset_s, is_moment = _reset_s(reset_text, now)
+    return Reading(quota.dimension, limit, remaining, reset_s, period_s, quota.rounding, source, is_moment)
 
 
 def _amount(text: str | None) -> float | None:
@@ -225,14 +228,17 @@ def _window_s(text: str | None, limit: float | None) -> float | None:
     return next((float(found[2]) or None for found in _WINDOW.finditer(text) if float(found[1]) == limit), None)
 
 
-def _reset_s(text: str | None, now: float) -> float | None:
-    """Seconds (Cerebras, IETF), a Go duration (OpenAI, Groq), RFC 3339 (Anthropic), or seconds or ms since the epoch."""
+def _reset_s(text: str | None, now: float) -> tuple[float | None, bool]:
+    """Seconds (Cerebras, IETF), a Go duration (OpenAI, Groq), RFC 3339 (Anthropic), or seconds or ms since the epoch; and whether it
+    was told as a moment.
+    """
     if text is None:
-        return None
+        return None, False
     # what ends in a letter is no number: most resets are durations
     after_s = None if text[-1:].isalpha() else _amount(text)
+    is_moment = False
     if after_s is None:
-        after_s = until_reset_s(text, now)
+        after_s, is_moment = until_reset_s(text, now), "T" in text
     elif after_s >= _EPOCH_S:
-        after_s = max((after_s / 1e3 if after_s >= _EPOCH_MS else after_s) - now, 0.0)
-    return after_s if after_s is not None and 0.0 <= after_s <= MAX_AMOUNT else None
+        after_s, is_moment = max((after_s / 1e3 if after_s >= _EPOCH_MS else after_s) - now, 0.0), True
+    return (after_s, is_moment) if after_s is not None and 0.0 <= after_s <= MAX_AMOUNT else (None, False)

@@ -46,6 +46,8 @@ class _AuditedRecords(Records):
             self._audit.append(_row("made", job))
         elif before.status is not job.status:
             self._audit.append(_row("move", job) | {"was": str(before.status), "run_after_us": us(before.run_after)})
+        elif before.attempts != job.attempts:
+            self._audit.append(_row("refunded", job))
         elif before.progress is not None and job.progress is not None and before.progress != job.progress:
             self._audit.append(_row("progress", job) | {"percent": job.progress.percent})
 

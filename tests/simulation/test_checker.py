@@ -36,7 +36,10 @@ def job(job_id: str, status: str, token: int, **more: Any) -> Row:
 
 
 def sound() -> Evidence:
-    """Job ``a`` is put off, probes and completes; ``b`` fails thrice; ``c`` is cancelled while it runs; ``d`` lost its worker once."""
+    """Job ``a`` is put off, probes and completes; ``b`` fails thrice; ``c`` is cancelled while it runs; ``d`` lost its worker once.
+
+    ``e`` fails in an outage, and the attempt is given back while it runs again.
+    """
     return Evidence(
         clients=[
             *({"what": "ack", "job": name} for name in "abcd"),
@@ -48,6 +51,7 @@ def sound() -> Evidence:
             start("b", 1), end("b", 1, "AIProviderError"), start("b", 2), end("b", 2, "AIProviderError"),
             start("b", 3), end("b", 3, "AIProviderError"),
             start("c", 1), end("c", 1, "CancelledError"), start("d", 1, pid=6), start("d", 2), end("d", 2),
+            start("e", 1), end("e", 1, "AIProviderError"), start("e", 2), end("e", 2),
         ],
         events=[
             {"what": "service.started", "worker": "w"},
@@ -80,8 +84,17 @@ def sound() -> Evidence:
             move(23, "d", "processing", "pending", 1, 0, reason="worker_lost"),
             move(24, "d", "pending", "processing", 2, 1),
             move(25, "d", "processing", "completed", 2, 1),
+            made(26, "e"),
+            move(27, "e", "pending", "processing", 1, 1),
+            move(28, "e", "processing", "retry_ai", 1, 1, reason="provider_error"),
+            move(29, "e", "retry_ai", "processing", 2, 2),
+            {"n": 30, "kind": "refunded", "job_id": "e", "now": "processing", "token": 2, "attempts": 1},
+            move(31, "e", "processing", "completed", 2, 1),
         ],
-        jobs=[job("a", "completed", 2), job("b", "failed_ai", 3), job("c", "cancelled", 1), job("d", "completed", 2)],
+        jobs=[
+            job("a", "completed", 2), job("b", "failed_ai", 3), job("c", "cancelled", 1), job("d", "completed", 2),
+            job("e", "completed", 2),
+        ],
         limits={"": 2, "lane": 2},
     )  # fmt: skip
 
@@ -127,8 +140,8 @@ DOCTORED: list[tuple[str, str, Callable[[Evidence], Any]]] = [
     ("3", "a job is completed that no handler returned from", lambda story: story.runs.remove(end("d", 2))),
     ("3", "a job is cancelled that nobody cancelled", lambda story: story.clients.pop()),
     ("3", "progress is written after the end", change(8, now="completed")),
-    ("4", "a completed job runs again", lambda story: story.audit.append(move(30, "d", "completed", "processing", 3, 2))),
-    ("4", "cancelled, then completed", lambda story: story.audit.append(move(30, "c", "cancelled", "completed", 1, 1))),
+    ("4", "a completed job runs again", lambda story: story.audit.append(move(40, "d", "completed", "processing", 3, 2))),
+    ("4", "cancelled, then completed", lambda story: story.audit.append(move(40, "c", "cancelled", "completed", 1, 1))),
     ("4", "an end is told twice", lambda story: story.events.append(story.events[1])),
     ("4", "an end is told that is not the stored one", lambda story: story.events[2].update(status="completed")),
     ("5", "a rate limit costs an attempt", change(3, attempts=1)),
@@ -137,6 +150,9 @@ DOCTORED: list[tuple[str, str, Callable[[Evidence], Any]]] = [
     ("5", "an attempt too many", lambda story: replace(story, max_attempts=2)),
     ("5", "failed for good too early", lambda story: replace(story, max_attempts=4)),
     ("5", "a lost worker costs an attempt", change(23, attempts=1)),
+    ("5", "a failure of an outage gives two attempts back", change(30, attempts=0)),
+    ("5", "an attempt given back is counted all the same", change(31, attempts=2)),
+    ("5", "an attempt is given back of a job that has ended", lambda story: story.audit.append(row(story, 30) | {"attempts": 0})),
     ("6", "a claim passes a window before its end", change(5, started_us=49)),
     ("6", "a claim passes an endless window", change(4, until_us=None)),
     ("6", "a claim beside the probe", change(6, job_id="b")),

@@ -27,6 +27,10 @@ CREATE TRIGGER audit_move AFTER UPDATE OF status ON jobs BEGIN
     VALUES ('move', NEW.seq, NEW.job_id, NEW.task_type, OLD.status, NEW.status, NEW.token, NEW.attempts, NEW.crashes,
             coalesce(NEW.worker, OLD.worker), NEW.unique_key, OLD.run_after_us, NEW.started_us, NEW.max_attempts, NEW.reason);
 END;
+CREATE TRIGGER audit_refund AFTER UPDATE OF attempts ON jobs WHEN NEW.status = OLD.status AND NEW.attempts <> OLD.attempts BEGIN
+    INSERT INTO audit (kind, seq, job_id, now, token, attempts)
+    VALUES ('refunded', NEW.seq, NEW.job_id, NEW.status, NEW.token, NEW.attempts);
+END;
 CREATE TRIGGER audit_progress AFTER UPDATE OF progress_json ON jobs WHEN NEW.progress_json IS NOT OLD.progress_json BEGIN
     INSERT INTO audit (kind, seq, job_id, now, token, percent)
     VALUES ('progress', NEW.seq, NEW.job_id, NEW.status, NEW.token, json_extract(NEW.progress_json, '$.percent'));

@@ -84,6 +84,10 @@ def _moves(seen: Evidence) -> Iterator[str]:
     for job_id, trail in _trails(seen.audit).items():
         status, token, attempts = Status.PENDING, 0, 0
         for row in trail:
+            if row["kind"] == "refunded":
+                yield from _given_back(row, status, attempts)
+                attempts = row["attempts"]
+                continue
             if row["was"] != status:
                 yield f"3 job {job_id}: a move from {row['was']} where the trail stood at {status}"
             following = Status(row["now"])
@@ -94,6 +98,14 @@ def _moves(seen: Evidence) -> Iterator[str]:
             elif row["was"] == Status.PROCESSING:
                 yield from _left(row, token, attempts, seen.max_attempts)
             status, token, attempts = following, row["token"], row["attempts"]
+
+
+def _given_back(row: Row, status: Status, attempts: int) -> Iterator[str]:
+    """An attempt that was counted, given back by ``refund``."""
+    if row["attempts"] != attempts - 1 or row["attempts"] < 0:
+        yield f"5 job {row['job_id']}: {row['attempts']} attempts after one of {attempts} was given back"
+    if status not in UNFINISHED:
+        yield f"5 job {row['job_id']}: an attempt was given back of a job that is {status}"
 
 
 def _gave_up(row: Row) -> bool:
@@ -253,6 +265,6 @@ def _refused(seen: Evidence) -> Iterator[str]:
 def _trails(audit: Iterable[Row]) -> dict[str, list[Row]]:
     trails: dict[str, list[Row]] = {}
     for row in audit:
-        if row["kind"] == "move":
+        if row["kind"] in ("move", "refunded"):
             trails.setdefault(row["job_id"], []).append(row)
     return trails

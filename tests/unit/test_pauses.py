@@ -38,6 +38,12 @@ class TestGates:
         assert replace(window, probe="job").gate(T0 + 60) is Gate.PROBING
         assert not any(replace(window, probe=probe).is_open(T0 + second) for probe in (None, "job") for second in (0, 60, 6_000))
 
+    @pytest.mark.parametrize("probe", [None, "job"])
+    def test_a_providers_window_has_run_out_when_its_time_is_up_with_or_without_a_probe(self, probe: str | None) -> None:
+        window = replace(a_window(until=T0 + 60), probe=probe)
+        assert [window.ran_out(T0 + second) for second in (0, 59.999, 60, 6_000)] == [False, False, True, True]
+        assert not any(replace(window, reason=MANUAL).ran_out(T0 + second) for second in (0, 60, 6_000))
+
     def test_a_window_set_by_hand_ends_with_its_time(self) -> None:
         window = paused_by_hand(None, "lane", T0 + 60, T0)
         assert (window.gate(T0 + 59), window.gate(T0 + 60)) == (Gate.CLOSED, Gate.OPEN)

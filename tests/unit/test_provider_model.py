@@ -144,13 +144,19 @@ class TestWhatIsLetIn:
     @pytest.mark.parametrize("accounting", list(Accounting))
     @pytest.mark.parametrize("dimension", [Dimension.REQUESTS, Dimension.TOKENS])
     @pytest.mark.parametrize(("shape", "burst_s"), [*((Shape.BUCKET, burst_s) for burst_s in BURSTS), *((shape, None) for shape in SHAPES)])
-    @settings(max_examples=25, deadline=None)
-    @given(calls=CALLS)
+    @settings(max_examples=15, deadline=None)
+    @given(calls=CALLS, latency_s=st.sampled_from([2.0, 45.0]))
     def test_it_is_what_the_definition_of_the_shape_lets_in(
-        self, accounting: Accounting, dimension: Dimension, shape: Shape, burst_s: float | None, calls: list[tuple[float, Call]]
+        self,
+        accounting: Accounting,
+        dimension: Dimension,
+        shape: Shape,
+        burst_s: float | None,
+        calls: list[tuple[float, Call]],
+        latency_s: float,
     ) -> None:
         limit = Limit(dimension, 6.0 if dimension is Dimension.REQUESTS else 120.0, shape, burst_s=burst_s)
-        one, now = provider(limit, accounting=accounting, latency=replace(EXACT, per_output_token_s=0.0)), START
+        one, now = provider(limit, accounting=accounting, latency=Latency(latency_s, 0.0, 0.0)), START
         oracle = Oracle(limit, accounting)
         for gap_s, call in calls:
             now += gap_s
@@ -197,6 +203,17 @@ class TestWhatIsLetIn:
     def test_an_anchored_window_begins_with_its_first_request(self) -> None:
         one = provider(requests(5, Shape.ANCHORED))
         assert [let_in(one, START + s) for s in (7, 66.9, 67, 126.9, 200)] == [5, 0, 5, 0, 5]
+
+    def test_a_call_that_another_limit_refuses_anchors_nothing(self) -> None:
+        one = provider(requests(5, Shape.ANCHORED), tokens(100, Shape.SLIDING), accounting=Accounting.ACTUAL)
+        assert one.call(Call(101, 1, 1), START).status == 429
+        assert [let_in(one, START + s) for s in (30, 89.9, 90)] == [5, 0, 5]
+
+    @pytest.mark.parametrize("shape", [Shape.WALL_CLOCK, Shape.ANCHORED])
+    def test_what_settles_after_its_window_gives_nothing_back(self, shape: Shape) -> None:
+        one = provider(tokens(100, shape), latency=replace(EXACT, base_s=45.0))
+        sizes = {0: 17, 30: 60, 61: 100, 80: 20, 107: 20}  # that of 30 settles at 75, amid the next window
+        assert [one.call(Call(1, size - 1, 0), START + s).status for s, size in sizes.items()] == [200, 200, 200, 429, 200]
 
     def test_a_sliding_log_forgets_one_by_one(self) -> None:
         one = provider(requests(2, Shape.SLIDING))
@@ -249,8 +266,9 @@ class TestChangingLimits:
         assert let_in(provider(requests(60), schedule=((10.0, 0.5),)), START + 10) == 30
 
     def test_offered_integrates_over_changes(self) -> None:
-        one = provider(requests(60), schedule=((30.0, 0.5), (90.0, 2.0)))
-        assert one.offered(START, START + 120)["requests"] == pytest.approx(30 + 30 + 60)
+        one = provider(requests(60), schedule=((30.0, 0.5), (90.0, 3.0)))
+        assert one.offered(START, START + 120)["requests"] == pytest.approx(30 + 30 + 90)
+        assert one.offered(START + 60, START + 100)["requests"] == pytest.approx(15 + 30)
 
 
 class TestAccounting:
@@ -328,6 +346,15 @@ class TestShare:
             assert one.offered(*span)["requests"] == 1_200 - gone
             assert one.share(*span) == pytest.approx(1.0, abs=0.01)
 
+    @pytest.mark.parametrize("shape", SHAPES)
+    def test_a_tenant_that_insists_gets_its_share_whoever_else_calls(self, shape: Shape) -> None:
+        one = provider(tokens(12_000, shape), tenants=(Tenant(0.3, insists=True),), accounting=Accounting.ACTUAL)
+        for tick in range(12_000):
+            one.call(SMALL, START + tick / 12)
+        span = (START + 100, START + 1_000)
+        assert one.taken(*span)["tokens"] == pytest.approx(0.3 * 12_000 * 15, rel=0.02)
+        assert one.share(*span) == pytest.approx(1.0, abs=0.1)
+
     @pytest.mark.parametrize("poisson", [False, True])
     def test_alone_a_tenant_takes_what_it_asks_for(self, poisson: bool) -> None:
         one = provider(requests(600), tokens(12_000), tenants=(Tenant(0.25, poisson=poisson),), schedule=((600.0, 2.0),))
@@ -397,6 +424,16 @@ class TestWhatIsSaid:
         assert type(error_from_answer(answer.status, answer.headers, answer.body, START)) is kind
         assert type(error_from_exception(as_exception(answer), START)) is kind
         assert one.failed == 1
+
+    def test_storms_have_the_codes_of_their_dialects(self) -> None:
+        def error(dialect: Dialect) -> Any:
+            body = Provider(preset(dialect, weather=(Weather(Sky.STORM),)), start=START).call(SMALL, START).body
+            assert isinstance(body, dict)
+            return body["error"]
+
+        assert error(Dialect.OPENAI)["code"] == "server_is_overloaded"
+        assert error(Dialect.ANTHROPIC)["type"] == "overloaded_error"
+        assert error(Dialect.GEMINI)["status"] == "UNAVAILABLE"
 
     @pytest.mark.parametrize("dialect", [one for one in Dialect if one is not Dialect.SILENT])
     @pytest.mark.parametrize("status", [429, 503])
@@ -573,6 +610,7 @@ def test_the_wait_header_reads_back_as_the_wait_that_helps_even_where_failures_c
     now = START
     let_in(one, now)
     for _ in range(5):
+        now += 0.5  # half of a request is there, and the failure takes it
         refused = one.call(SMALL, now)
         wait_s = retry_after_s(refused.headers, now)
         assert wait_s is not None
