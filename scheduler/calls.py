@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from contextlib import suppress
 from types import TracebackType
 from typing import Protocol
 
@@ -54,7 +55,8 @@ class Call:
         """
         self.actual = read_usage(usage) or self.actual
         if headers is not None:
-            self.readings = read_quotas(headers, self._clock.now())
+            with suppress(Exception):  # not a mapping after all, or one that raises: an answer that came is not lost for it
+                self.readings = read_quotas(headers, self._clock.now())
 
 
 class JobPool:
@@ -81,7 +83,7 @@ class JobPool:
         Raises ``SchedulerError`` for an estimate that is no number.
         """
         for what, value in (("tokens", tokens), ("output_tokens", output_tokens)):
-            if value is not None and not (isinstance(value, int | float) and math.isfinite(value) and value >= 0):
+            if value is not None and not (isinstance(value, int | float) and 0 <= value < math.inf):
                 raise SchedulerError(f"{what} must be a number, 0 or more, not {value!r}")
         return PoolRequest(self, tokens, output_tokens)
 

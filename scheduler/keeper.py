@@ -23,7 +23,7 @@ from scheduler.clock import Clock
 from scheduler.errors import PoolHeldError, StoreError
 from scheduler.events import POOL_EVENTS, Events
 from scheduler.pauses import pool_scope
-from scheduler.pools.costs import expected
+from scheduler.pools.costs import estimate_of, expected
 from scheduler.pools.messages import Cost, Grant, Limits, Rejected, Report, Used
 from scheduler.pools.quota import Quota, quota_from
 from scheduler.pools.quotas import Dimension, Reading
@@ -109,7 +109,7 @@ class Booth:
 
     def place(self, task_type: str, tokens: float | None, output_tokens: float | None) -> Place:
         """A call that is expected to use ``tokens``, ``output_tokens`` of them in its answer."""
-        known = None if self.limits.reserves and tokens is not None else self._grant.estimates.get(task_type)
+        known = None if self.limits.reserves and tokens is not None else estimate_of(task_type, self._grant.estimates)
         cost = expected(known, tokens, output_tokens)
         return Place(task_type, tokens, cost, asyncio.get_running_loop().create_future())
 

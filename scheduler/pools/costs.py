@@ -12,8 +12,8 @@ from scheduler.pools.messages import Cost, Estimate, Used
 
 #: Weight of a call in the moving means.
 NEW = 0.05
-#: Task types that are remembered.
-TYPES = 100
+#: Task types that are remembered, by so much of their names: the document is read and written many times a second.
+TYPES, NAME_CHARS = 40, 48
 #: A call of which nothing is known, in tokens; and the share of an estimate that is taken to be its answer.
 UNKNOWN = Cost(500.0, 200.0)
 _ANSWER = 0.3
@@ -39,15 +39,20 @@ class Costs:
         self.calls += 1
         self.input_tokens += weight * (actual.input_tokens - self.input_tokens)
         self.output_tokens += weight * (actual.output_tokens - self.output_tokens)
-        known = self.by_type.get(used.task_type)
-        if known is None:
-            if len(self.by_type) >= TYPES:
-                self.by_type.pop(next(iter(self.by_type)))
-            known = self.by_type[used.task_type] = Estimate(1.0, actual.input_tokens, actual.output_tokens)
-        known.input_tokens += NEW * (actual.input_tokens - known.input_tokens)
-        known.output_tokens += NEW * (actual.output_tokens - known.output_tokens)
+        name = used.task_type[:NAME_CHARS]
+        known = self.by_type.pop(name, None) or Estimate(1.0, actual.input_tokens, actual.output_tokens)
+        if len(self.by_type) >= TYPES:  # the one that was heard of least lately stands first
+            self.by_type.pop(next(iter(self.by_type)))
+        self.by_type[name] = known
+        known.input_tokens = round(known.input_tokens + NEW * (actual.input_tokens - known.input_tokens), 2)
+        known.output_tokens = round(known.output_tokens + NEW * (actual.output_tokens - known.output_tokens), 2)
         if used.estimate:
-            known.ratio += NEW * (min(max(actual.tokens / used.estimate, 0.05), 20.0) - known.ratio)
+            known.ratio = round(known.ratio + NEW * (min(max(actual.tokens / used.estimate, 0.05), 20.0) - known.ratio), 4)
+
+
+def estimate_of(task_type: str, estimates: dict[str, Estimate]) -> Estimate | None:
+    """What is known of calls of ``task_type``."""
+    return estimates.get(task_type[:NAME_CHARS])
 
 
 def expected(known: Estimate | None, tokens: float | None, output_tokens: float | None) -> Cost:

@@ -162,10 +162,12 @@ class Meter:
         """When a long quota (a day's) that is used up starts anew; None while something is left."""
         if self.limit is None or self.period_s <= PACED_S or self.remaining is None or self.resets_at is None:
             return None
-        if self.remaining - ledger.since(self.dimension, self.asked_at) >= 1.0 or self.resets_at <= now:
+        missing = 1.0 - self.remaining + ledger.since(self.dimension, self.asked_at)
+        if missing <= 0.0 or self.resets_at <= now:
             return None
-        # A bucket of a day refills one by one; a window does so at midnight.
-        return self.resets_at if self.is_window else now + self.period_s / self.limit
+        # A window starts anew at midnight; a bucket of a day refills one by one, from what was left when it was heard of.
+        until = self.resets_at if self.is_window else min(self.resets_at, self.asked_at + missing * self.period_s / self.limit)
+        return until if until > now else None
 
     def shift(self, by_s: float) -> None:
         """The clock was set by so many seconds."""

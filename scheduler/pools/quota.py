@@ -38,7 +38,9 @@ _REHABILITATED = 1.05
 #: A clock that went back by more seconds than this was set: everything moves with it.
 _BACK_S = 1.0
 #: Limits kept apart: a provider that made up header names must not fill the document.
-_METERS = 16
+_METERS = 12
+#: A hold that grows by less than this many seconds is not worth another line.
+_NEWS_S = 1.0
 _REQUESTS = str(Dimension.REQUESTS)
 PROSE = "429 message"
 
@@ -213,8 +215,11 @@ class Quota:
             step.tell("limit", dimension=str(said.dimension), limit=said.limit, was_limit=was, period_s=said.period_s, signal=PROSE)
 
     def _hold(self, until: float, reason: str, step: _Step) -> None:
+        was_until = self.hold.until
         if self.hold.extend(until, reason):
             self._freeze(until)
+            if was_until is not None and step.now < was_until and until < was_until + _NEWS_S:
+                return  # every call of one moment is turned away with a jitter of its own
             step.tell("held", reason=reason, held_s=round(until - step.now, 3), strikes=self.hold.strikes)
 
     def _freeze(self, until: float) -> None:
@@ -303,7 +308,7 @@ class Quota:
     def _book_wants(self, room: int, step: _Step) -> None:
         grant, now = step.grant, step.now
         horizon_s, most = self._horizon(step)
-        room = min(room, most)
+        places, room = room, min(room, most)
         soonest: float | None = None
         for index, cost in enumerate(step.report.wants):
             if len(grant.starts) >= room:
@@ -319,7 +324,8 @@ class Quota:
                 break  # smaller ones need not stand behind a large one
         if len(grant.starts) < len(step.report.wants):
             grant.again_at = (now + horizon_s if soonest is None else soonest) - horizon_s / 2
-            self._grow(step)
+            if soonest is not None or len(grant.starts) < places:
+                self._grow(step)  # else it is places in flight that they wait for, whatever the pace
         grant.starts.sort(key=lambda each: each[1])
 
     def _horizon(self, step: _Step) -> tuple[float, int]:
@@ -360,6 +366,9 @@ def quota_from(document: str | None) -> Quota:
     if document is None:
         return Quota()
     try:
-        return _DOCUMENT.validate_json(document)
+        quota = _DOCUMENT.validate_json(document)
     except ValidationError:
         return Quota()
+    for dimension in Dimension:  # one that another release does not know
+        quota.meters.setdefault(str(dimension), Meter(dimension))
+    return quota

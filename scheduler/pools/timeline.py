@@ -49,7 +49,10 @@ class Timeline:
         self.booked_until = start + worth_s
 
     def give_back(self, worth_s: float) -> None:
-        """What was booked was not used, or (negative) more was used than booked."""
+        """What was booked was not used, or (negative) more was used than booked: far more is a debt, as if it had been booked."""
+        if worth_s < -LARGE_S:
+            self.debt_s += -worth_s - LARGE_S
+            worth_s = -LARGE_S
         from_debt_s = min(self.debt_s, max(worth_s, 0.0))
         self.debt_s -= from_debt_s
         self.booked_until -= worth_s - from_debt_s

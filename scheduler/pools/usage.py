@@ -5,7 +5,6 @@ A usage that cannot be read is "not said": the estimate then stands.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,6 +18,13 @@ _TOTAL = ("total_tokens", "total_token_count", "totalTokenCount", "totalTokens")
 
 def read_usage(usage: object) -> Cost | None:
     """Tokens used: ``usage`` is a total, an ``(input, output)`` pair, or whatever a provider's client calls usage."""
+    try:
+        return _read(usage)
+    except Exception:  # an object of a foreign library may do anything when it is looked at
+        return None
+
+
+def _read(usage: object) -> Cost | None:
     if usage is None:
         return None
     total = _number(usage)
@@ -54,4 +60,4 @@ def _get(usage: object, name: str) -> Any:
 def _number(value: object) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return float(value) if math.isfinite(value) and 0 <= value < 1e12 else None
+    return float(value) if 0 <= value < 1e12 else None
