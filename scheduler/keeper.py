@@ -36,6 +36,8 @@ PATIENT_S = 2.0
 AHEAD_S = 1.0
 #: What happened is reported this often without a reason to hurry, while calls wait, and while they are only in flight.
 _REPORT_S, _REPORT_WAITING_S, _REPORT_IDLE_S = 1.0, 0.25, 5.0
+#: While calls wait for places in flight, each that lands makes room.
+_REPORT_LANDED_S = 0.02
 #: Calls told about in one question.
 _WANTS = 256
 #: A call that was not turned away within a few times as long as that takes was let in.
@@ -232,7 +234,8 @@ class Booth:
         if self._line and self._again_at is not None:
             times.append(self._again_at)
         if self._unsaid:
-            times.append(self._asked_at + (_REPORT_WAITING_S if self._line else _REPORT_S))
+            waiting_s = _REPORT_WAITING_S if self._grant.max_flying is None else _REPORT_LANDED_S
+            times.append(self._asked_at + (waiting_s if self._line else _REPORT_S))
         if self._under_way or self._line:
             times.append(self._asked_at + _REPORT_IDLE_S)
         return min(times)

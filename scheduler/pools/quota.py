@@ -117,7 +117,8 @@ class Quota:
             self._settle(used, step)
         for cost in report.unused:
             self._correct(Cost(-cost.input_tokens, -cost.output_tokens), step, calls=-1.0)
-        if report.answered and self.in_flight.answered(report.answered, self.desks.flying):
+        # Those that were answered are not in flight any more, but were.
+        if report.answered and self.in_flight.answered(report.answered, self.desks.flying + report.answered):
             step.tell("in_flight", limit=self.in_flight.limit, reason="clean")
         for rejected in report.rejections:
             self._reject(rejected, step)
@@ -173,7 +174,8 @@ class Quota:
         for reading in rejection.readings:
             self._hear(rejected.asked_at, reading, step)
         self._read_prose(rejected, step)
-        if rejection.kind == "overload" and self.in_flight.overloaded(max(1, self.desks.flying), rejected.asked_at, now):
+        flying = self.desks.flying + len(step.report.rejections)  # those were, until they were turned away
+        if rejection.kind == "overload" and self.in_flight.overloaded(flying, rejected.asked_at, now):
             step.tell("in_flight", limit=self.in_flight.limit, reason="overloaded")
         is_news = self.hold.is_news(rejected.asked_at)
         if is_news and self.hold.strike(rejection, now) and rejection.kind == "rate":
