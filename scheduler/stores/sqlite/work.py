@@ -37,6 +37,9 @@ from scheduler.stores.sqlite.rows import (
 #: Scheduled jobs that fell due are made claimable in such portions; the rest follow with the next claim.
 PROMOTE = 1_000
 
+#: Jobs inserted in one step, at most: a portion of the bulk path. SQLite binds 32,766 values, 14 are a job's.
+_INSERTS = (1_024, 128, 16, 1)
+
 #: Written out, as the partial indexes have it: only so can they be used.
 _UNFINISHED = "status IN ('pending', 'processing', 'rate_limited', 'retry_ai')"
 
@@ -48,8 +51,8 @@ def enqueue(connection: sqlite3.Connection, drafts: Sequence[Draft], now: float)
     """Insert ``drafts``; those with a unique key or a fingerprint are looked up first."""
     now_us = us(now)
     if not any(draft.unique_key or draft.fingerprint for draft in drafts):
-        for chunk in chunks(drafts):
-            rows = chain.from_iterable(draft_values(draft, now_us) for draft in chunk)
+        for chunk in chunks(drafts, _INSERTS):
+            rows = chain.from_iterable([draft_values(draft, now_us) for draft in chunk])
             connection.execute(f"INSERT INTO jobs ({DRAFT_COLUMNS}) {values_text(len(chunk), 14)}", tuple(rows))
         return [Receipt(draft.job_id) for draft in drafts]
     return [_enqueue_one(connection, draft, now_us) for draft in drafts]
