@@ -42,6 +42,7 @@ def test_threads_never_get_the_same() -> None:
     assert len({one for mine in made for one in mine}) == 20_000
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of forking beside other tests' threads
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 def test_a_forked_child_does_not_give_out_its_parents_ids() -> None:
     job_id(NOW)  # leaves digits for more
@@ -52,6 +53,7 @@ def test_a_forked_child_does_not_give_out_its_parents_ids() -> None:
         os._exit(0)
     os.waitpid(child, 0)
     theirs = os.read(reading, 65_536).decode().split(",")
-    os.close(reading), os.close(writing)
+    os.close(reading)
+    os.close(writing)
     assert len(theirs) == 300
     assert not set(theirs) & {job_id(NOW) for _ in range(300)}

@@ -28,7 +28,8 @@ from scheduler.stores.sqlite.rows import (
     window_from,
     worker_from,
 )
-from scheduler.stores.sqlite.writer import Connection, Writer, open_connection
+from scheduler.stores.sqlite.thread import ConnectionThread
+from scheduler.stores.sqlite.writer import Writer
 
 T = TypeVar("T")
 
@@ -66,7 +67,7 @@ class SqliteStore:
         self.path = Path(path)
         self._hints: Hints | None = None
         self._writer: Writer | None = None
-        self._reader: Connection | None = None
+        self._reader: ConnectionThread | None = None
 
     @property
     def url(self) -> str:
@@ -75,8 +76,10 @@ class SqliteStore:
     async def open(self) -> None:
         await to_thread.run_sync(schema.prepare, self.path)
         self._hints = Hints()
-        self._writer = Writer(await open_connection(self.path), self.path, self._hints.send)
-        self._reader = await open_connection(self.path, read_only=True)
+        writing, self._reader = ConnectionThread(self.path), ConnectionThread(self.path, read_only=True)
+        await writing.open()
+        self._writer = Writer(writing, self.path, self._hints.send)
+        await self._reader.open()
 
     async def close(self) -> None:
         if self._hints is not None:
