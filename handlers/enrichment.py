@@ -163,13 +163,13 @@ async def enrich_project_document(job: JobContext, payload: ProjectDocument) -> 
 @routes.handler(TOPICS, payload=AnyTarget, pool=POOL, freshness=depends_on("topics"))
 async def generate_topics(job: JobContext, payload: AnyTarget) -> Enrichment:
     who = job.resource(Provider)  # type: ignore[type-abstract]
-    answer = await who.ask(Question(payload.subject(), Topics, prompt("topics").text))
+    answer = await who.ask(Question(payload.subject(), Topics, prompt("topics").text), job.pool)
     return Enrichment(topics=_tidy(answer.topics, 5), model=who.model)
 
 
 async def _summary_keywords(job: JobContext, subject: Subject) -> Enrichment:
     who = job.resource(Provider)  # type: ignore[type-abstract]
-    answer = await who.ask(Question(subject, SummaryAndKeywords, prompt("summary_keywords").text))
+    answer = await who.ask(Question(subject, SummaryAndKeywords, prompt("summary_keywords").text), job.pool)
     return Enrichment(summary=answer.summary.strip(), keywords=_tidy(answer.keywords, 10), model=who.model)
 
 

@@ -19,12 +19,15 @@ import anyio
 import pydantic
 from anyio import from_thread, lowlevel, to_thread
 
+from scheduler.calls import JobPool, ThreadJobPool
 from scheduler.clock import Clock
 from scheduler.context import JobContext, ThreadJobContext
 from scheduler.decide import decide, describe
 from scheduler.errors import InvalidJobError
 from scheduler.events import Events, HandlerUnresponsive, JobStarted
-from scheduler.job import Job
+from scheduler.health import Health
+from scheduler.job import Job, Transition
+from scheduler.keeper import Keeper
 from scheduler.outcome import BadPayload, BadResult, Cancelled, Interrupted, Outcome, Raised, Returned, TimedOut, Unroutable
 from scheduler.policy import Policy
 from scheduler.registry import Resources, Route, Routes
@@ -45,6 +48,8 @@ class Attempt:
     """
 
     __slots__ = (
+        "_deadline",
+        "_stood_at",
         "claim",
         "deadline",
         "disowned",
@@ -66,7 +71,8 @@ class Attempt:
         self.scope: anyio.CancelScope | None = None
         self.started = 0.0
         self.waited_s = 0.0
-        self.deadline = float("inf")
+        self.deadline = self._deadline = float("inf")
+        self._stood_at = 0.0
         self.limit_s = claim.job.timeout_s if claim.job.timeout_s is not None else policy.timeout_s
         self.stopped_at: float | None = None
         self.verdict: Outcome | None = None
@@ -90,6 +96,23 @@ class Attempt:
         if self.scope is not None:
             self.scope.cancel()
 
+    def stand_still(self) -> None:
+        """The time limit stands still: the handler waits for its provider's quota."""
+        self._stood_at = anyio.current_time()
+        self._limit_at(float("inf"))
+
+    def go_on(self) -> None:
+        """The time limit goes on, with as much left as before."""
+        if self.limit_s is not None:
+            self._limit_at(self._deadline + anyio.current_time() - self._stood_at)
+
+    def _limit_at(self, deadline: float) -> None:
+        if self.deadline != float("inf"):
+            self._deadline = self.deadline
+        self.deadline = deadline
+        if self.scope is not None:
+            self.scope.deadline = deadline
+
 
 class Runner:
     """Runs attempts: everything they share."""
@@ -101,6 +124,8 @@ class Runner:
         resources: Resources,
         settler: Settler,
         scribe: Scribe,
+        keeper: Keeper,
+        health: Health,
         events: Events,
         clock: Clock,
         logger: Callable[..., Any],
@@ -111,6 +136,8 @@ class Runner:
         self._resources = resources
         self._settler = settler
         self._scribe = scribe
+        self._keeper = keeper
+        self._health = health
         self._events = events
         self._clock = clock
         self._logger = logger
@@ -152,12 +179,20 @@ class Runner:
             await self._scribe.finish(attempt.claim.lease)
         now = self._clock.now()
         try:
-            transition = decide(attempt.job, outcome, attempt.policy, now, self._rng)
+            transition = await self._decided(attempt, outcome, now)
         except Exception as error:  # the handler's error has attributes that raise: say so, in its place
             transition = decide(attempt.job, Raised(error), attempt.policy, now, self._rng)
         duration_s = self._clock.monotonic() - attempt.started
         await self._settler.put(Ended(attempt.job, attempt.claim.lease, transition, duration_s, attempt.waited_s))
         attempt.handed_over = True
+
+    async def _decided(self, attempt: Attempt, outcome: Outcome, now: float) -> Transition:
+        pool, job = attempt.policy.pool, attempt.job
+        is_outage = False
+        if pool:
+            is_last = job.attempts >= (job.max_attempts or attempt.policy.max_attempts)
+            is_outage = await self._health.is_outage(pool, attempt.claim.lease, outcome, now, is_last=is_last)
+        return decide(attempt.job, outcome, attempt.policy, now, self._rng, is_outage=is_outage)
 
     async def disown(self, attempt: Attempt, outcome: Outcome) -> None:
         """End an attempt whose handler ignores its cancellation; the handler keeps its slot."""
@@ -168,6 +203,8 @@ class Runner:
     def announce(self, attempt: Attempt) -> None:
         """Tell that the attempt was claimed: before anything else can be told of it."""
         job = attempt.job
+        if attempt.policy.pool:
+            self._health.began(attempt.policy.pool)
         attempt.started = self._clock.monotonic()
         due = job.run_after if job.run_after > job.created_at else job.created_at
         attempt.waited_s = max(0.0, (job.started_at or due) - due)
@@ -184,8 +221,9 @@ class Runner:
         payload = _payload(job, route)
         if isinstance(payload, BadPayload):
             return payload, None
+        pool = self._pool(attempt, route)
         context_type = JobContext if route.is_async else ThreadJobContext
-        context = context_type(job, attempt.claim.lease, attempt.policy.pool, self._resources, self._scribe, self._logger)
+        context = context_type(job, attempt.claim.lease, pool, self._resources, self._scribe, self._logger)
         arguments = (context, payload) if route.takes_payload else (context,)
         if attempt.limit_s is not None:
             attempt.deadline = anyio.current_time() + attempt.limit_s
@@ -205,10 +243,16 @@ class Runner:
             stopped = attempt.scope is not None and attempt.scope.cancel_called
             outcome = _why(attempt) if stopped else Raised(error)
         finally:
+            pool.over()
             self.current.pop(task, None)
             if task is not None and task.cancelling():
                 await _absorb_cancellation(task)
         return outcome, None if thread is None else thread.let_go()
+
+    def _pool(self, attempt: Attempt, route: Route) -> JobPool:
+        name = attempt.policy.pool or None
+        kind = JobPool if route.is_async else ThreadJobPool
+        return kind(name, None if name is None else self._keeper.booth(name), attempt.job.task_type, self._clock, attempt)
 
 
 def _why(attempt: Attempt) -> Outcome:

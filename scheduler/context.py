@@ -9,6 +9,7 @@ from typing import Any, Protocol, TypeVar
 from anyio import from_thread
 from structlog.typing import FilteringBoundLogger
 
+from scheduler.calls import JobPool
 from scheduler.errors import SchedulerError
 from scheduler.job import Job, Lease, Progress
 from scheduler.registry import Resources
@@ -28,7 +29,7 @@ class Desk(Protocol):
 class JobContext:
     """One attempt as its handler sees it."""
 
-    def __init__(self, job: Job, lease: Lease, pool: str | None, resources: Resources, desk: Desk, logger: Callable[..., Any]) -> None:
+    def __init__(self, job: Job, lease: Lease, pool: JobPool, resources: Resources, desk: Desk, logger: Callable[..., Any]) -> None:
         self.job = job
         self.pool = pool
         self._lease = lease

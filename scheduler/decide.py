@@ -34,7 +34,16 @@ from scheduler.outcome import (
     WaitedTooLong,
 )
 from scheduler.pauses import PauseRequest, clamp_retry_after, pool_scope
-from scheduler.policy import OVERLOAD_PAUSE_S, PAUSE_CAP_S, QUOTA_PAUSE_CAP_S, QUOTA_PAUSE_S, Policy, backoff_s
+from scheduler.policy import (
+    OUTAGE_PAUSE_CAP_S,
+    OUTAGE_PAUSE_S,
+    OVERLOAD_PAUSE_S,
+    PAUSE_CAP_S,
+    QUOTA_PAUSE_CAP_S,
+    QUOTA_PAUSE_S,
+    Policy,
+    backoff_s,
+)
 from scheduler.pools.answers import error_from_exception
 from scheduler.redact import redact
 from scheduler.values import printable
@@ -53,9 +62,30 @@ _LOUDEST_FIRST: tuple[type[BaseException], ...] = (
 _WORD = re.compile(r"[a-z][a-z0-9_]{0,63}")
 
 
-def decide(job: Job, outcome: Outcome, policy: Policy, now: float, rng: Random) -> Transition:
-    """The transition that ``outcome`` asks for. ``job`` is the record as claimed (attempt counted)."""
+def decide(job: Job, outcome: Outcome, policy: Policy, now: float, rng: Random, *, is_outage: bool = False) -> Transition:
+    """The transition that ``outcome`` asks for. ``job`` is the record as claimed (attempt counted).
+
+    ``is_outage``: this failure is one of a row that no job of its pool escaped.
+    """
+    if is_outage:
+        return _outage(job, outcome, policy, now)
     return _DECISIONS[type(outcome)](job, outcome, policy, now, rng)
+
+
+def health_of(outcome: Outcome, now: float) -> bool | None:
+    """Whether ``outcome`` shows that the provider works (True) or fails for now (False); None if it shows neither."""
+    if isinstance(outcome, Returned | BadResult):
+        return True
+    if isinstance(outcome, TimedOut):
+        return False
+    if not isinstance(outcome, Raised):
+        return None
+    error = loudest(outcome.error, now)
+    if isinstance(error, ProviderRefusedError | InvalidOutputError):
+        return True  # it answered
+    if isinstance(error, RateLimitError) or not isinstance(error, AIProviderError):
+        return None
+    return False
 
 
 def _returned(job: Job, outcome: Returned, policy: Policy, now: float, rng: Random) -> Transition:
@@ -135,21 +165,32 @@ _DECISIONS: dict[type, Callable[[Job, Any, Policy, float, Random], Transition]] 
 
 def _later(job: Job, error: RateLimitError, text: str, policy: Policy, now: float) -> Transition:
     """The provider said "later": attempt given back, scope closed, unless it waited too long already."""
+    return _put_off(job, reason_of(error), text, policy, now, error.retry_after_s, *_pause_lengths(error, policy))
+
+
+def _put_off(
+    job: Job, reason: str, text: str, policy: Policy, now: float, retry_after_s: float | None, base_s: float, cap_s: float
+) -> Transition:
     waiting_since = job.waiting_since if job.waiting_since is not None else now
     if policy.give_up_after_s is not None and now - waiting_since >= policy.give_up_after_s:
         given_up = f"the provider kept saying 'later' for {now - waiting_since:.0f} s; last: {text}"
         return Transition(Status.FAILED_AI, "gave_up_waiting", printable(given_up), refund=True)
-    base_s, cap_s = _pause_lengths(error, policy)
     request = PauseRequest(
         scope=pool_scope(policy.pool) if policy.pool else job.task_type,
-        reason=reason_of(error),
+        reason=reason,
         job_id=job.job_id,
-        retry_after_s=error.retry_after_s,
+        retry_after_s=retry_after_s,
         base_s=base_s,
         cap_s=cap_s,
         claimed_at=job.started_at if job.started_at is not None else now,
     )
-    return Transition(Status.RATE_LIMITED, reason_of(error), text, refund=True, waiting_since=waiting_since, pause=request)
+    return Transition(Status.RATE_LIMITED, reason, text, refund=True, waiting_since=waiting_since, pause=request)
+
+
+def _outage(job: Job, outcome: Outcome, policy: Policy, now: float) -> Transition:
+    """The provider fails for everybody: attempt given back, pool closed, one probe at a time with growing gaps."""
+    text = describe(loudest(outcome.error, now)) if isinstance(outcome, Raised) else "the provider did not answer in time"
+    return _put_off(job, "outage", text, policy, now, None, OUTAGE_PAUSE_S, OUTAGE_PAUSE_CAP_S)
 
 
 def _pause_lengths(error: RateLimitError, policy: Policy) -> tuple[float, float]:

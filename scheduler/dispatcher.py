@@ -20,6 +20,7 @@ from scheduler.clock import Clock
 from scheduler.errors import StoreError
 from scheduler.events import Events, LaneProbing, StoreFailing
 from scheduler.job import UNFINISHED
+from scheduler.keeper import Keeper
 from scheduler.lanes import Lane, share_out
 from scheduler.outcome import Cancelled, Interrupted, TimedOut
 from scheduler.registry import Routes
@@ -49,10 +50,20 @@ class Dispatcher:
     """See the module. ``wake``, ``due``, ``look``, ``cancel`` and ``stop`` are its inbox; ``run`` is its task."""
 
     def __init__(
-        self, store: Store, runner: Runner, settler: Settler, routes: Routes, settings: Settings, events: Events, clock: Clock, worker: str
+        self,
+        store: Store,
+        runner: Runner,
+        settler: Settler,
+        keeper: Keeper,
+        routes: Routes,
+        settings: Settings,
+        events: Events,
+        clock: Clock,
+        worker: str,
     ) -> None:
         self._store = store
         self._runner = runner
+        self._keeper = keeper
         self._settler = settler
         self._routes = routes
         self._settings = settings
@@ -87,6 +98,10 @@ class Dispatcher:
         if self._due is None or at < self._due:
             self._due = at
             self._news.set()
+
+    def news(self) -> None:
+        """There may be room for more."""
+        self._news.set()
 
     def look(self) -> None:
         """Something changed in the store: claim first, it is most often a new job; then see what else."""
@@ -311,6 +326,8 @@ class Dispatcher:
         for lane in self._lanes.values():
             if lane.pool in room:
                 room[lane.pool] -= lane.running
+        for name, calls in self._keeper.rooms().items():
+            room[name] = min(room.get(name, calls), calls)
         return room
 
     def _new_lane(self, task_type: str, *, ready: bool = False) -> Lane:

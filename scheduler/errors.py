@@ -13,6 +13,7 @@
     └── AIProviderError             raised by handlers: the provider pushed back
         ├── RateLimitError              "later": pause the lane or pool, attempt given back
         │   ├── OverloadedError         the provider is at its limit, not we at ours
+        │   ├── PoolHeldError           raised by job.pool.request: let it pass
         │   └── QuotaExhaustedError     budget or billing stop: pause for long, tell the operator
         ├── InvalidOutputError          the answer does not fit; counted and tried again
         └── ProviderRefusedError        refused for good: no second try
@@ -98,6 +99,13 @@ class OverloadedError(RateLimitError):
     """The provider is overloaded (503, 529, queue full): a short, growing pause."""
 
     reason = "overloaded"
+
+
+class PoolHeldError(RateLimitError):
+    """The job's pool is held for longer than a slot is worth: the job is put off, its attempt given back.
+
+    ``job.pool.request`` raises it; a handler lets it pass.
+    """
 
 
 class QuotaExhaustedError(RateLimitError):

@@ -65,6 +65,10 @@ class PauseWindow:
             return Gate.OPEN
         return Gate.PROBING if self.probe else Gate.PROBE
 
+    def ran_out(self, now: float) -> bool:
+        """Whether a provider's pause is over but for the proof: its time is up, and no probe has succeeded yet."""
+        return self.gate(now) in (Gate.PROBE, Gate.PROBING)
+
     def is_open(self, now: float) -> bool:
         """Whether jobs may start freely."""
         return self.gate(now) is Gate.OPEN

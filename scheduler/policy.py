@@ -14,6 +14,8 @@ OVERLOAD_PAUSE_S = 5.0
 #: Nobody refills a budget within the minute: look again every hour, then ever more rarely.
 QUOTA_PAUSE_S = 3_600.0
 QUOTA_PAUSE_CAP_S = 86_400.0
+#: Between two probes of a provider that is down: short enough to notice soon that it is back.
+OUTAGE_PAUSE_S, OUTAGE_PAUSE_CAP_S = 5.0, 60.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from scheduler.door import Door
 from scheduler.errors import ConfigError, InvalidJobError, NotFoundError, SchedulerError
 from scheduler.events import Events, JobCancelled, JobEnqueued, JobRequeued, LanePaused, LaneResumed
 from scheduler.job import RETRYABLE, UNFINISHED, Draft, Job, NewJob, Receipt, Status
+from scheduler.keeper import release
 from scheduler.logs import LogWriter
 from scheduler.modules import load_routes
 from scheduler.pauses import POOL_PREFIX, PauseWindow
@@ -260,6 +261,8 @@ class Scheduler:
         """Open a scope by hand; returns the pause that was lifted, None if there was none."""
         self._check_scope(scope)
         now = self.clock.now()
+        if scope.startswith(POOL_PREFIX):
+            await release(self.store, scope.removeprefix(POOL_PREFIX), now)
         window = await self.store.resume(scope, now)
         if window is not None:
             self.events.emit(LaneResumed(now, scope, "manual"))

@@ -24,9 +24,11 @@ from scheduler.clock import Clock
 from scheduler.dispatcher import Dispatcher, Limits
 from scheduler.errors import StoreError
 from scheduler.events import Events, ServiceDraining, ServiceStarted, ServiceStopped
+from scheduler.health import Health
 from scheduler.heartbeat import Heartbeat
 from scheduler.identity import this_worker
 from scheduler.janitor import Janitor
+from scheduler.keeper import Keeper
 from scheduler.registry import Resources, Routes
 from scheduler.scribe import Scribe
 from scheduler.settings import Settings
@@ -57,8 +59,23 @@ class Service:
         self._gone = anyio.Event()
         self._settler = Settler(store, events, clock, lambda batch: self.dispatcher.settled(batch))
         self._scribe = Scribe(store, events, clock)
-        self._runner = Runner(routes, settings, resources, self._settler, self._scribe, events, clock, logger, rng)
-        self.dispatcher = Dispatcher(store, self._runner, self._settler, routes, settings, events, clock, self.worker.worker_id)
+        self._keeper = Keeper(
+            store,
+            settings.limits,
+            events,
+            clock,
+            rng,
+            self.worker.worker_id,
+            lambda: self.dispatcher.news(),
+            lambda: self.dispatcher.look(),
+        )
+        health = Health(store, events)
+        self._runner = Runner(
+            routes, settings, resources, self._settler, self._scribe, self._keeper, health, events, clock, logger, rng
+        )  # fmt: skip
+        self.dispatcher = Dispatcher(
+            store, self._runner, self._settler, self._keeper, routes, settings, events, clock, self.worker.worker_id
+        )  # fmt: skip
         self._janitor = Janitor(store, self._settler, settings, events, clock, rng, self.worker.worker_id)
 
     def stop(self, grace_s: float) -> None:
@@ -102,6 +119,7 @@ class Service:
                 recording.start_soon(self._settler.run, name="settler")
                 async with anyio.create_task_group() as moving:
                     moving.start_soon(self._scribe.run, name="scribe")
+                    moving.start_soon(self._keeper.run, name="keeper")
                     moving.start_soon(self._janitor.run, name="janitor")
                     moving.start_soon(self._join_anew, name="join anew")
                     slots = Slots(self.dispatcher.work)
@@ -132,7 +150,7 @@ class Service:
     async def _register(self, address: str | None) -> Heartbeat:
         worker = this_worker(self._clock.now(), self._settings.scheduler.lease_s, address)
         self.worker = worker
-        self.dispatcher.worker = self._janitor.worker = worker.worker_id
+        self.dispatcher.worker = self._janitor.worker = self._keeper.worker = worker.worker_id
         heartbeat = Heartbeat(
             await self._store.register(worker),
             self._runner,

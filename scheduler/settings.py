@@ -19,6 +19,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from scheduler.errors import ConfigError
 from scheduler.policy import Policy
+from scheduler.pools.messages import Limits
 
 NonNegative = Annotated[float, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]
@@ -97,6 +98,16 @@ class PoolSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    requests_per_minute: Positive | None = Field(None, description="How many calls a minute the provider allows, all workers together")
+    tokens_per_minute: Positive | None = Field(None, description="How many tokens a minute it allows, input and output together")
+    input_tokens_per_minute: Positive | None = Field(None, description="The same for input alone, where the provider counts them apart")
+    output_tokens_per_minute: Positive | None = Field(None, description="The same for output alone")
+    requests_per_day: Positive | None = Field(None, description="How many calls a day (UTC) the provider allows")
+    tokens_per_day: Positive | None = Field(None, description="How many tokens a day (UTC) it allows")
+    max_in_flight: AtLeastOne | None = Field(None, description="How many calls may be under way at once, all workers together")
+    accounting: Literal["actual", "reserve"] = Field(
+        "actual", description="What the provider charges a call with at first: 'actual' use, or 'reserve' all that was asked for"
+    )
     concurrency: Count | None = Field(None, description="How many jobs that draw on this pool run at once in this process")
 
 
@@ -185,6 +196,24 @@ class Settings(BaseModel):
             rate_limit_pause_s=base.rate_limit_pause_s,
             give_up_after_s=_no_limit(base.give_up_after_s),
             pool=_first(own.pool, pool, None),
+        )
+
+    def limits(self, pool: str) -> Limits:
+        """What is configured of a pool's quota."""
+        own = self.pools.get(pool, PoolSettings())
+        per_minute = {
+            "requests": own.requests_per_minute,
+            "tokens": own.tokens_per_minute,
+            "input_tokens": own.input_tokens_per_minute,
+            "output_tokens": own.output_tokens_per_minute,
+        }
+        return Limits(
+            {dimension: limit for dimension, limit in per_minute.items() if limit is not None},
+            own.requests_per_day,
+            own.tokens_per_day,
+            own.max_in_flight,
+            own.accounting == "reserve",
+            self.scheduler.rate_limit_pause_s,
         )
 
 

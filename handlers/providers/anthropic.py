@@ -9,8 +9,9 @@ from typing import Any
 
 from pydantic import BaseModel, Field, ValidationError
 
-from handlers.providers.chat import api_key, call_limit_s, missing_extra, one_call, rendered, validated
+from handlers.providers.chat import api_key, call_limit_s, estimated_tokens, missing_extra, one_call, rendered, usage_in, validated
 from handlers.providers.port import A, Question
+from scheduler.calls import UNPACED, JobPool
 from scheduler.clock import Clock, SystemClock
 from scheduler.errors import ContentFilteredError, ContextTooLongError, InvalidOutputError
 from scheduler.pools.answers import error_from_answer
@@ -54,11 +55,13 @@ class AnthropicProvider:
     def model(self) -> str:
         return f"anthropic:{self._model}"
 
-    async def ask(self, question: Question[A]) -> A:
+    async def ask(self, question: Question[A], pool: JobPool = UNPACED) -> A:
         """One request. Raises ``AIProviderError`` and its kinds."""
         tool: Any = {"name": _TOOL, "description": "Record the answer.", "input_schema": question.answer.model_json_schema()}
-        messages: Any = [{"role": "user", "content": rendered(question.subject)}]
-        async with one_call(self._clock, self._limit_s):
+        text = rendered(question.subject)
+        messages: Any = [{"role": "user", "content": text}]
+        tokens = estimated_tokens(question.instructions, text) + self._max_output_tokens
+        async with pool.request(tokens, output_tokens=self._max_output_tokens) as call, one_call(self._clock, self._limit_s):
             response = await self._client.messages.with_raw_response.create(
                 model=self._model,
                 max_tokens=self._max_output_tokens,
@@ -68,6 +71,7 @@ class AnthropicProvider:
                 tool_choice={"type": "tool", "name": _TOOL},
             )
             raw: bytes = response.http_response.content
+            call.observe(usage_in(raw), response.headers)
         return self._read(question, raw)
 
     async def aclose(self) -> None:

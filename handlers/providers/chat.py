@@ -19,6 +19,7 @@ from scheduler.clock import Clock
 from scheduler.errors import ConfigError, InvalidOutputError
 from scheduler.pools.answers import error_from_exception
 from scheduler.settings import ProviderSettings
+from scheduler.values import decode_json
 
 #: The longest subject sent, in characters: about 6,000 tokens, which fits every current chat model
 #: and keeps one long file from eating a minute's token quota.
@@ -77,6 +78,20 @@ async def one_call(clock: Clock, limit_s: float | None) -> AsyncIterator[None]:
         if ours is None:
             raise
         raise ours from error
+
+
+def estimated_tokens(*texts: str) -> float:
+    """About how many tokens ``texts`` are: four characters each, as OpenAI counts before it has counted."""
+    return sum(map(len, texts)) / 4
+
+
+def usage_in(raw: bytes) -> Any:
+    """The ``usage`` of an answer as it came; None where there is none to be read."""
+    try:
+        answer = decode_json(raw.decode())
+    except ValueError:
+        return None
+    return answer.get("usage") if isinstance(answer, dict) else None
 
 
 def call_limit_s(settings: ProviderSettings) -> float | None:

@@ -23,6 +23,7 @@ from handlers.providers.port import CODE, CONVERSATION, A, Question, Subject
 from handlers.providers.prose import paragraphs, sentences, shortened
 from handlers.providers.ranking import Matrix, latent_components, most_telling, term_matrix, text_rank
 from handlers.providers.words import identifier_parts, is_unspaced, language_of, looks_like_identifier, repeated_runs, terms, tokens
+from scheduler.calls import UNPACED, JobPool
 from scheduler.errors import ConfigError
 
 MODEL = "local:extractive-1"  # raise the number when answers change: it is part of what makes results fresh
@@ -70,7 +71,7 @@ class LocalProvider:
 
     model = MODEL
 
-    async def ask(self, question: Question[A]) -> A:
+    async def ask(self, question: Question[A], pool: JobPool = UNPACED) -> A:
         """Answer. Raises ``ConfigError`` for a field that an extractive engine cannot fill."""
         answer = partial(_answer, question)
         size = len(question.subject.text) + sum(len(text) for _, text in question.subject.messages)

@@ -15,8 +15,9 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from handlers.providers.chat import api_key, call_limit_s, missing_extra, one_call, rendered, validated
+from handlers.providers.chat import api_key, call_limit_s, estimated_tokens, missing_extra, one_call, rendered, usage_in, validated
 from handlers.providers.port import A, Question
+from scheduler.calls import UNPACED, JobPool
 from scheduler.clock import Clock, SystemClock
 from scheduler.errors import AIProviderError, ContentFilteredError, ContextTooLongError, InvalidOutputError, InvalidRequestError
 from scheduler.pools.answers import error_from_answer
@@ -73,12 +74,12 @@ class OpenAIProvider:
     def model(self) -> str:
         return f"openai:{self._model}"
 
-    async def ask(self, question: Question[A]) -> A:
+    async def ask(self, question: Question[A], pool: JobPool = UNPACED) -> A:
         """One request (more only until the server's dialect is known). Raises ``AIProviderError`` and its kinds."""
         refused: InvalidRequestError | None = None
         for dialect in self._dialects:
             try:
-                raw = await self._send(question, dialect)
+                raw = await self._send(question, dialect, pool)
             except InvalidRequestError as error:
                 refused = refused or error
                 if self._settled or _status(error) not in (400, 422):
@@ -91,7 +92,7 @@ class OpenAIProvider:
     async def aclose(self) -> None:
         await self._client.close()
 
-    async def _send(self, question: Question[A], dialect: tuple[str, str]) -> bytes:
+    async def _send(self, question: Question[A], dialect: tuple[str, str], pool: JobPool) -> bytes:
         form, limit_name = dialect
         request: dict[str, Any] = {limit_name: self._max_output_tokens}
         if form != _PROSE:
@@ -99,10 +100,13 @@ class OpenAIProvider:
         system = question.instructions
         if form != _SCHEMA:  # the schema cannot be enforced: tell it
             system += f"\n\nAnswer with one JSON object of this schema and nothing else:\n{question.answer.model_json_schema()}"
-        messages: Any = [{"role": "system", "content": system}, {"role": "user", "content": rendered(question.subject)}]
-        async with one_call(self._clock, self._limit_s):
+        text = rendered(question.subject)
+        messages: Any = [{"role": "system", "content": system}, {"role": "user", "content": text}]
+        tokens = estimated_tokens(system, text) + self._max_output_tokens
+        async with pool.request(tokens, output_tokens=self._max_output_tokens) as call, one_call(self._clock, self._limit_s):
             response = await self._client.chat.completions.with_raw_response.create(model=self._model, messages=messages, **request)
-        content: bytes = response.http_response.content
+            content: bytes = response.http_response.content
+            call.observe(usage_in(content), response.headers)
         return content
 
     def _read(self, question: Question[A], raw: bytes) -> A:

@@ -12,6 +12,8 @@ from typing import Generic, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from scheduler.calls import UNPACED, JobPool
+
 A = TypeVar("A", bound=BaseModel)
 
 CODE, DOCUMENT, CONVERSATION = "code", "document", "conversation"
@@ -68,8 +70,8 @@ class Provider(Protocol):
         """Who answers, ``provider:model``: results of another model are not fresh."""
         ...
 
-    async def ask(self, question: Question[A]) -> A:
-        """Answer, once: no retries inside. Raises ``AIProviderError`` and its kinds."""
+    async def ask(self, question: Question[A], pool: JobPool = UNPACED) -> A:
+        """Answer, once: no retries inside. Calls are made within ``pool``'s quota. Raises ``AIProviderError`` and its kinds."""
         ...
 
     async def aclose(self) -> None: ...

@@ -24,7 +24,7 @@ from scheduler.errors import (
     SchedulerError,
 )
 from scheduler.pools.said import Said, read_answer
-from scheduler.pools.thrown import is_lost_connection, thrown_answer
+from scheduler.pools.thrown import is_lost_connection, text_of, thrown_answer
 from scheduler.values import printable
 
 # Anthropic's spend codes come with 400 as well as 429
@@ -151,12 +151,5 @@ def error_from_exception(error: BaseException, now: float) -> AIProviderError | 
     if answer is not None:
         return error_from_answer(answer.status_code, answer.headers, answer.body, now)
     if is_lost_connection(error):
-        return AIProviderError(printable(f"connection to the provider failed: {type(error).__name__}: {_text(error)}", 600))
+        return AIProviderError(printable(f"connection to the provider failed: {type(error).__name__}: {text_of(error)}", 600))
     return None
-
-
-def _text(error: BaseException) -> str:
-    try:
-        return str(error)
-    except Exception:  # a broken __str__ must not hide the failure
-        return "<unprintable>"

@@ -25,8 +25,8 @@ _MAX_ITEMS = 50
 _NESTS = ("error", "innererror", "details", "errors", "Error", "metadata")
 _DEPTH = 4
 
-#: What a 429 of OpenAI and Groq calls the exhausted dimension.
-_DIMENSIONS = frozenset({"tokens", "requests", "input-tokens", "output-tokens"})
+#: What a 429 of OpenAI and Groq, or of Cerebras (recalled), calls the exhausted dimension.
+_DIMENSIONS = frozenset({"tokens", "requests", "input-tokens", "output-tokens", "token_quota_exceeded", "request_quota_exceeded"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +35,7 @@ class Said:
 
     ``status`` is the HTTP status, or the one that the body of a 200 reports. ``dimension`` names
     the limit that was hit, where it is said. ``daily_or_zero_quota``: no wait of minutes will help.
+    ``quotas`` are the names and values of the quotas that the body says were hit (Gemini, Vertex).
     """
 
     status: int
@@ -43,6 +44,7 @@ class Said:
     retry_after_s: float | None
     dimension: str | None
     daily_or_zero_quota: bool
+    quotas: tuple[tuple[str, str], ...]
 
     def has(self, codes: frozenset[str]) -> bool:
         return not self.codes.isdisjoint(codes)
@@ -65,14 +67,16 @@ def read_answer(status_code: int, headers: Mapping[str, str], body: object, now:
         codes.add("flagged_input")
     status = status_code if isinstance(status_code, int) else 0
     violations = [each for table in tables for each in _items(table.get("violations"))]
+    quotas = _quotas(tables, violations)
     wait_s = retry_after_s(heads, now)
     return Said(
         status=_reported_status(tables, status) if 200 <= status < 300 else status,
         codes=frozenset(code for code in codes if code),
         message=_message(tables, decoded),
         retry_after_s=_retry_delay_s(tables) if wait_s is None else wait_s,
-        dimension=_dimension(heads, violations, codes),
+        dimension=_dimension(heads, quotas, codes),
         daily_or_zero_quota=_is_daily_or_zero(tables, violations),
+        quotas=quotas,
     )
 
 
@@ -145,10 +149,21 @@ def _is_daily_or_zero(tables: list[Mapping[str, Any]], violations: list[Mapping[
     return any("PerDay" in table["quota_limit"] or table.get("quota_limit_value") in (0, "0") for table in limits)
 
 
-def _dimension(heads: Mapping[str, str], violations: list[Mapping[str, Any]], codes: set[str]) -> str | None:
-    for violation in violations:
-        if isinstance(violation.get("quotaId"), str):
-            return str(violation["quotaId"])[:100]
+def _quotas(tables: list[Mapping[str, Any]], violations: list[Mapping[str, Any]]) -> tuple[tuple[str, str], ...]:
+    """Gemini's violations, then Vertex's ``ErrorInfo`` metadata; "" for a value that is not said."""
+    named = [(each.get("quotaId"), each.get("quotaValue")) for each in violations]
+    named += [(each.get("quota_limit"), each.get("quota_limit_value")) for each in tables]
+    return tuple((name[:100], _digits(value)) for name, value in named[:_MAX_ITEMS] if isinstance(name, str) and name)
+
+
+def _digits(value: object) -> str:
+    """A protobuf int64, which JSON writes as text; some gateways turn it into a number."""
+    return value[:100] if isinstance(value, str) else str(value) if isinstance(value, int) and 0 <= value < 2**63 else ""
+
+
+def _dimension(heads: Mapping[str, str], quotas: tuple[tuple[str, str], ...], codes: set[str]) -> str | None:
+    if quotas:
+        return quotas[0][0]
     named = heads.get("x-ratelimit-type") or next(iter(sorted(codes & _DIMENSIONS)), None)
     return named[:100] if named else None
 

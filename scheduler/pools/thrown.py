@@ -6,7 +6,7 @@ read guardedly. Does not belong here: what the answer means (``answers.py``).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,16 +48,26 @@ def is_lost_connection(error: BaseException) -> bool:
     """Whether no answer came: a connection error or time-out, bare or as a client wraps it."""
     if isinstance(error, ConnectionError | TimeoutError):
         return True
+    # sent a request, got no response: the shape of openai, anthropic, httpx and requests
+    return any(_has_request(link) and _attribute(link, "response") is None for link in explicit_chain(error))
+
+
+def explicit_chain(error: BaseException) -> Iterator[BaseException]:
+    """``error`` and what it was raised ``from``; not its contexts: a bug inside an except block has one as well."""
     link: BaseException | None = error
     for _ in range(_CHAIN):
         if link is None:
-            return False
-        # sent a request, got no response: the shape of openai, anthropic, httpx and requests
-        if _has_request(link) and _attribute(link, "response") is None:
-            return True
-        # only an explicit "raise ... from": a bug inside an except block has a context as well
+            return
+        yield link
         link = link.__cause__
-    return False
+
+
+def text_of(error: BaseException) -> str:
+    """What ``error`` says."""
+    try:
+        return str(error)
+    except Exception:  # a broken __str__ must not hide the failure
+        return "<unprintable>"
 
 
 def _botocore(response: Mapping[str, Any]) -> ThrownAnswer | None:

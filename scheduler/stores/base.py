@@ -1,4 +1,4 @@
-"""The ``Store`` port: about a dozen verbs that keep jobs, pauses and workers.
+"""The ``Store`` port: some two dozen verbs that keep jobs, pauses, pools and workers.
 
 Rules for every store (``tests/stores/contract.py`` checks them all):
 
@@ -6,6 +6,9 @@ Rules for every store (``tests/stores/contract.py`` checks them all):
 * A verb takes effect whole or not at all, also when its caller is cancelled.
 * ``enqueue``, ``cancel``, ``retry``, ``pause`` and ``resume`` are durable (synced to disk) when they
   return; claims and outcomes may ride on the next such commit: losing them repeats work, never loses it.
+  So may ``share``, ``reopen`` and ``refund``: what a power cut takes of them is found out or said again.
+* A function that a verb is given (``share``, ``give_up``) is pure and quick: it may be called in another
+  thread, while all other writers wait, and called again on a fresh reading if the transaction had to be repeated.
 * Legal moves are ``job.LEGAL``; the end of an attempt is guarded by status and token.
 * An ``owner`` filters inside the query: a foreign job looks exactly like a missing one.
 
@@ -16,10 +19,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from scheduler.job import Draft, Job, Lease, Receipt, Status, Transition
 from scheduler.pauses import PauseWindow
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +185,16 @@ class Store(Protocol):
         """End attempts: each applies only if its job is still ``processing`` under the lease's token."""
         ...
 
+    async def refund(self, leases: Sequence[Lease], now: float) -> int:
+        """Give back one counted attempt for each of ``leases``: attempts that failed, as it turned out, by no fault of their jobs.
+
+        Only of jobs that are unfinished, be they waiting or ``processing`` again under a later token; never below 0. A lease
+        that is named twice in one call counts once. Across calls the caller sees to that, and to it that the attempt was not
+        given back by its own end; also to it that the attempt was not forgotten by an operator's retry meanwhile. Who errs gives
+        a job one attempt more, never one less. Returns how many were given back.
+        """
+        ...
+
     async def note(self, lease: Lease, now: float, *, progress_json: str | None = None, state_json: str | None = None) -> bool:
         """Store progress and/or a checkpoint of a running attempt; False if the lease no longer holds.
 
@@ -229,6 +244,30 @@ class Store(Protocol):
 
     async def resume(self, scope: str, now: float) -> PauseWindow | None:
         """Open a scope by hand; returns the window that was removed."""
+        ...
+
+    async def reopen(self, scope: str, now: float) -> bool:
+        """Remove the window of ``scope`` if a provider caused it and its time is up; whether one was removed.
+
+        For when the provider let a call in although the probe has not ended yet: it is the probe no more, and claims flow freely.
+        A window that an operator set, or that is still closed, stays.
+        """
+        ...
+
+    # -- pools
+    async def share(self, pool: str, change: Callable[[str | None], tuple[str | None, T]], now: float) -> T:
+        """Read the pool's document, store what ``change`` makes of it and return its answer, in one transaction.
+
+        ``change`` gets the document, JSON text, or None if there is none yet; it gives the new document and the answer. None for
+        the new document leaves the stored one as it is: nothing is written, nothing is removed. It must be pure (see the module
+        docstring). What it raises reaches the caller as it is, and then nothing has changed.
+
+        Two shares of one pool never interleave, whatever processes they come from. Cheap: called about ten times a second for each pool.
+        """
+        ...
+
+    async def shared(self) -> dict[str, str]:
+        """Every pool's document, by the pool's name."""
         ...
 
     # -- workers

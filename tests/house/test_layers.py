@@ -44,9 +44,12 @@ ADAPTERS = """
 """
 MOVING_PARTS = """
     identity
+    keeper
+    calls
     context
     settler
     scribe
+    health
     attempt
     slots
     lanes
@@ -103,6 +106,7 @@ IMPURE = frozenset(
 DOORS = frozenset(
     [
         "scheduler",
+        "scheduler.calls",
         "scheduler.clock",
         "scheduler.context",
         "scheduler.errors",

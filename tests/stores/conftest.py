@@ -15,6 +15,7 @@ for part in (
     "claiming",
     "settling",
     "pausing",
+    "sharing",
     "asking",
     "handling",
     "working",

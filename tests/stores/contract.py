@@ -22,11 +22,12 @@ from tests.stores.handling import Handling
 from tests.stores.keeping import Keeping
 from tests.stores.pausing import Pausing
 from tests.stores.settling import Settling
+from tests.stores.sharing import Sharing
 from tests.stores.wandering import Wandering
 from tests.stores.working import Working
 
 
-class StoreContract(Enqueueing, Claiming, Settling, Pausing, Asking, Handling, Working, Keeping, Wandering):
+class StoreContract(Enqueueing, Claiming, Settling, Pausing, Sharing, Asking, Handling, Working, Keeping, Wandering):
     """Subclass me as ``Test…``."""
 
     def store_at(self, folder: Path) -> Store:

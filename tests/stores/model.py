@@ -5,21 +5,26 @@ The contract's random walk compares stores with it. No index, no file, no task: 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from typing import TypeVar
 
 from scheduler.job import FAILED, TERMINAL, UNFINISHED, WAITING, Draft, Job, Lease, Receipt, Status, Transition
-from scheduler.pauses import Gate, PauseWindow, extended, paused_by_hand
+from scheduler.pauses import MANUAL, Gate, PauseWindow, extended, paused_by_hand
 from scheduler.stores.base import Claim, Lanes, Settled, Want
 from tests.support.jobs import a_job
 
+T = TypeVar("T")
+
 
 class Model:
-    """Jobs in the order they came, windows by scope, and what each target's last result depended on."""
+    """Jobs in the order they came, windows by scope, documents by pool, and what each target's last result depended on."""
 
     def __init__(self) -> None:
         self.jobs: list[Job] = []
         self.windows: dict[str, PauseWindow] = {}
         self.fresh: dict[tuple[str | None, str, str, str], tuple[str, str]] = {}
+        self.pools: dict[str, str] = {}
         self.seq = 0
 
     def job(self, job_id: str) -> Job | None:
@@ -90,7 +95,7 @@ class Model:
         job = self.job(lease.job_id)
         if job is None or job.status is not Status.PROCESSING or job.token != lease.token:
             return Settled(False)
-        self.end(job, end, now, attempts=job.attempts - end.refund)
+        self.end(job, end, now, attempts=max(0, job.attempts - end.refund))
         completed = end.status is Status.COMPLETED
         if completed and job.fingerprint is not None:
             self.fresh[job.owner, job.task_type, job.target_type, job.target_id] = (job.fingerprint, job.job_id)
@@ -169,3 +174,24 @@ class Model:
 
     def resume(self, scope: str) -> PauseWindow | None:
         return self.windows.pop(scope, None)
+
+    def reopen(self, scope: str, now: float) -> bool:
+        window = self.windows.get(scope)
+        over = window is not None and window.reason != MANUAL and window.until <= now
+        if over:
+            del self.windows[scope]
+        return over
+
+    def share(self, pool: str, change: Callable[[str | None], tuple[str | None, T]]) -> T:
+        document, answer = change(self.pools.get(pool))
+        self.pools |= {} if document is None else {pool: document}
+        return answer
+
+    def refund(self, leases: list[Lease]) -> int:
+        refunds = 0
+        for job_id, token in {(lease.job_id, lease.token) for lease in leases}:
+            job = self.job(job_id)
+            if job is not None and job.status in UNFINISHED and token <= job.token and job.attempts > 0:
+                self.put(job._replace(attempts=job.attempts - 1))
+                refunds += 1
+        return refunds

@@ -113,6 +113,10 @@ async def test_every_verb_lets_other_tasks_run(store: Store) -> None:
         lambda: store.pause("lane", T0, T0),
         lambda: store.resume("lane", T0),
         lambda: store.pauses(),
+        lambda: store.reopen("lane", T0),
+        lambda: store.refund([running.lease], T0),
+        lambda: store.share("main", lambda document: (None, None), T0),
+        lambda: store.shared(),
         lambda: store.workers(),
         lambda: store.dismiss("nobody"),
     ]

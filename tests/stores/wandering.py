@@ -15,6 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, ClassVar
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -60,6 +61,9 @@ _other = st.one_of(
     st.tuples(st.just("prune"), st.sampled_from((0, 60))),
     st.tuples(st.just("pause"), st.sampled_from(SCOPES), st.sampled_from((30, math.inf))),
     st.tuples(st.just("resume"), st.sampled_from(SCOPES)),
+    st.tuples(st.just("reopen"), st.sampled_from(SCOPES)),
+    st.tuples(st.just("refund"), st.lists(_numbers, max_size=4)),
+    st.tuples(st.just("share"), st.sampled_from(("main", "side")), st.sampled_from(("more", "more", "nothing", "error"))),
 )
 #: Lists of lists, because Hypothesis makes flat lists short: thirty steps or so, most of them the daily work.
 _walks = st.lists(st.lists(st.one_of(_enqueue, _claim, _claim, _settle, _settle, _wait, _other), min_size=1, max_size=12), max_size=12)
@@ -201,6 +205,26 @@ class _Walker:
     async def resume(self, scope: str) -> None:
         assert await self.store.resume(scope, self.now) == self.model.resume(scope)
 
+    async def reopen(self, scope: str) -> None:
+        assert await self.store.reopen(scope, self.now) == self.model.reopen(scope, self.now)
+
+    async def refund(self, numbers: list[int]) -> None:
+        chosen = [self.claims[-1 - number % len(self.claims)] for number in numbers if self.claims]
+        refunds = await self.store.refund([claim.lease for claim, _ in chosen], self.now)
+        assert refunds == self.model.refund([twin.lease for _, twin in chosen])
+
+    async def share(self, pool: str, what: str) -> None:
+        def change(document: str | None) -> tuple[str | None, str | None]:
+            if what == "error":
+                raise LookupError(document)
+            return (None if what == "nothing" else f"{document or ''}+", document)
+
+        if what == "error":
+            with pytest.raises(LookupError):
+                await self.store.share(pool, change, self.now)
+        else:
+            assert await self.store.share(pool, change, self.now) == self.model.share(pool, change)
+
     async def wait(self, seconds: float) -> None:
         self.now += seconds
 
@@ -210,6 +234,7 @@ class _Walker:
         jobs = await self.store.find(EVERYTHING)
         assert _alike(jobs) == _alike(self.model.jobs)
         assert {window.scope: window for window in await self.store.pauses()} == self.model.windows
+        assert await self.store.shared() == self.model.pools
         assert await self.store.lanes(self.now) == self.model.lanes(self.now)
         tallies = {(tally.task_type, tally.status, tally.reason): tally.count for tally in await self.store.count(JobQuery())}
         assert tallies == Counter((job.task_type, job.status, job.reason) for job in jobs)
@@ -229,6 +254,7 @@ class _Walker:
         elif job.status is not before.status:
             assert job.status in LEGAL[Status.PROCESSING if step == "give_up" else before.status]
         if before is not None:
+            assert job.status is not before.status or job.attempts == before.attempts or step == "refund"
             assert job.token - before.token == (step in ("claim", "give_up") and job.status is not before.status)
 
 

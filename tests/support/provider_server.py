@@ -21,7 +21,8 @@ from typing import Any
 
 from anyio import lowlevel
 
-GOOD_ANSWER = {"summary": "Parses a header line.", "keywords": ["header", "parsing"], "topics": ["http"]}
+from benchmarks.provider.wire import chat_completion
+from benchmarks.provider.wire import message as messages_answer
 
 
 @dataclass(frozen=True)
@@ -82,28 +83,15 @@ def good_answer(request: Request) -> Reply:
 
 
 def openai_answer(request: Request, content: str | None = None, finish_reason: str = "stop", **message: Any) -> Reply:
-    """A chat completion. Without a schema in the request all fields of ``GOOD_ANSWER`` would not fit: ask with one."""
-    if content is None:
-        schema = request.body["response_format"]["json_schema"]["schema"]
-        content = json.dumps(_fields(schema))
-    choice = {"index": 0, "message": {"role": "assistant", "content": content, **message}, "finish_reason": finish_reason}
-    usage = {"prompt_tokens": 50, "completion_tokens": 800 if finish_reason == "length" else 20, "total_tokens": 70}
-    body = {"id": "c1", "object": "chat.completion", "created": 1, "model": request.body["model"], "choices": [choice], "usage": usage}
+    """A chat completion, with the fields that the request's schema asks for unless ``content`` is given."""
+    usage = (50, 800 if finish_reason == "length" else 20)
+    body = chat_completion(request.body, usage, content, finish_reason, **message)
     return Reply(200, {"x-ratelimit-remaining-requests": "59"}, body)
 
 
 def anthropic_answer(request: Request, stop_reason: str = "tool_use", content: list[Any] | None = None) -> Reply:
     """A message that uses the tool that the request forces."""
-    if content is None:
-        tool = request.body["tools"][0]
-        content = [{"type": "tool_use", "id": "t1", "name": tool["name"], "input": _fields(tool["input_schema"])}]
-    usage = {"input_tokens": 50, "output_tokens": 20}
-    body = {"id": "m1", "type": "message", "role": "assistant", "model": request.body["model"], "content": content}
-    return Reply(200, {}, body | {"stop_reason": stop_reason, "stop_sequence": None, "usage": usage})
-
-
-def _fields(schema: dict[str, Any]) -> dict[str, Any]:
-    return {name: GOOD_ANSWER[name] for name in schema["properties"]}
+    return Reply(200, {}, messages_answer(request.body, (50, 20), content, stop_reason))
 
 
 class ProviderServer:

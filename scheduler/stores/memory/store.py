@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from heapq import nsmallest
 from itertools import islice
+from typing import TypeVar
 
 from anyio.lowlevel import checkpoint
 
@@ -18,6 +19,8 @@ from scheduler.pauses import Gate, PauseWindow, extended, paused_by_hand
 from scheduler.stores.base import Claim, Claims, JobQuery, Lanes, Pulse, Settled, Settlement, Tally, Want, Worker
 from scheduler.stores.memory.records import Records, Target, target_of
 from scheduler.stores.memory.workers import MemoryPulse, WorkerRows
+
+T = TypeVar("T")
 
 
 class MemoryStore:
@@ -29,6 +32,7 @@ class MemoryStore:
         self._jobs = Records()
         self._windows: dict[str, PauseWindow] = {}
         self._fresh: dict[Target, tuple[str, str]] = {}
+        self._pools: dict[str, str] = {}
         self._workers = WorkerRows()
 
     async def open(self) -> None:
@@ -152,6 +156,17 @@ class MemoryStore:
             del self._windows[scope]
         return resumed
 
+    async def refund(self, leases: Sequence[Lease], now: float) -> int:
+        await checkpoint()
+        return sum(self._give_back(seq, token) for seq, token in {(lease.seq, lease.token) for lease in leases})
+
+    def _give_back(self, seq: int, token: int) -> bool:
+        job = self._jobs.by_seq.get(seq)
+        if job is None or job.status not in UNFINISHED or job.token < token or job.attempts < 1:
+            return False
+        self._jobs.put(job._replace(attempts=job.attempts - 1))
+        return True
+
     async def note(self, lease: Lease, now: float, *, progress_json: str | None = None, state_json: str | None = None) -> bool:
         await checkpoint()
         job = self._held(lease)
@@ -233,6 +248,27 @@ class MemoryStore:
     async def resume(self, scope: str, now: float) -> PauseWindow | None:
         await checkpoint()
         return self._windows.pop(scope, None)
+
+    async def reopen(self, scope: str, now: float) -> bool:
+        await checkpoint()
+        window = self._windows.get(scope)
+        if window is None or not window.ran_out(now):
+            return False
+        del self._windows[scope]
+        return True
+
+    # -- pools
+
+    async def share(self, pool: str, change: Callable[[str | None], tuple[str | None, T]], now: float) -> T:
+        await checkpoint()
+        document, answer = change(self._pools.get(pool))
+        if document is not None:
+            self._pools[pool] = document
+        return answer
+
+    async def shared(self) -> dict[str, str]:
+        await checkpoint()
+        return dict(self._pools)
 
     # -- workers
 

@@ -10,6 +10,9 @@ from scheduler.stores.sqlite.rows import JOB_COLUMNS, us_or_none
 JOBS_SQL = f"SELECT {JOB_COLUMNS} FROM jobs WHERE {{where}} ORDER BY {{order}} LIMIT ?"
 COUNT_SQL = "SELECT task_type, status, reason, count(*) FROM jobs WHERE {where} GROUP BY status, task_type, reason"
 
+#: Written out, as the partial indexes have it: only so can they be used.
+UNFINISHED_SQL = "status IN ('pending', 'processing', 'rate_limited', 'retry_ai')"
+
 
 def where(query: JobQuery, *, paged: bool = True) -> tuple[str, list[Any]]:
     """The condition and its values; ``paged`` includes the cursor."""

@@ -14,7 +14,7 @@ from scheduler.errors import StoreError
 from scheduler.job import RETRYABLE, UNFINISHED, Draft, Job, Lease, Receipt, Status, Transition
 from scheduler.pauses import PauseWindow
 from scheduler.stores.base import Claims, JobQuery, Lanes, Pulse, Settled, Settlement, Tally, Want, Worker
-from scheduler.stores.sqlite import schema, work
+from scheduler.stores.sqlite import claiming, enqueueing, gates, people, schema, settling, sharing, workers
 from scheduler.stores.sqlite.hints import Hints
 from scheduler.stores.sqlite.query import COUNT_SQL, JOBS_SQL, where
 from scheduler.stores.sqlite.rows import (
@@ -99,7 +99,7 @@ class SqliteStore:
     # -- jobs in
 
     async def enqueue(self, drafts: Sequence[Draft], now: float, on_stored: Callable[[list[Receipt]], None] | None = None) -> list[Receipt]:
-        return await self._write(lambda connection: work.enqueue(connection, drafts, now), durable=True, on_commit=on_stored)
+        return await self._write(lambda connection: enqueueing.enqueue(connection, drafts, now), durable=True, on_commit=on_stored)
 
     # -- attempts
 
@@ -107,15 +107,20 @@ class SqliteStore:
         return await self._read(_lanes, us(now))
 
     async def claim(self, wants: Sequence[Want], worker: str, now: float) -> Claims:
-        return await self._write(lambda connection: work.claim(connection, wants, worker, now))
+        return await self._write(lambda connection: claiming.claim(connection, wants, worker, now))
 
     async def settle(self, settlements: Sequence[Settlement], now: float) -> list[Settled]:
         # A pause must bind every process from the moment it is reported, power loss included.
         durable = any(one.transition.pause is not None for one in settlements)
-        return await self._write(lambda connection: work.settle(connection, settlements, now), durable=durable)
+        return await self._write(lambda connection: settling.settle(connection, settlements, now), durable=durable)
+
+    async def refund(self, leases: Sequence[Lease], now: float) -> int:
+        return await self._write(lambda connection: settling.refund(connection, leases)) if leases else 0
 
     async def note(self, lease: Lease, now: float, *, progress_json: str | None = None, state_json: str | None = None) -> bool:
-        return await self._write(lambda connection: work.note(connection, lease, progress_json, state_json), durable=state_json is not None)
+        return await self._write(
+            lambda connection: settling.note(connection, lease, progress_json, state_json), durable=state_json is not None
+        )
 
     async def lapsed(self, leases: Sequence[Lease]) -> list[Lease]:
         return await self._read(_lapsed, leases) if leases else []
@@ -130,18 +135,18 @@ class SqliteStore:
 
     async def cancel(self, query: JobQuery, now: float) -> list[Job]:
         narrowed = _only(query, UNFINISHED)
-        return await self._write(lambda connection: work.cancel(connection, narrowed, now), durable=True)
+        return await self._write(lambda connection: people.cancel(connection, narrowed, now), durable=True)
 
     async def retry(self, query: JobQuery, now: float) -> list[Job]:
         narrowed = _only(query, RETRYABLE)
-        return await self._write(lambda connection: work.retry(connection, narrowed, now), durable=True)
+        return await self._write(lambda connection: people.retry(connection, narrowed, now), durable=True)
 
     async def give_up(self, query: JobQuery, transition_of: Callable[[Job], Transition], now: float) -> list[tuple[Job, Transition]]:
         narrowed = _only(query, frozenset({Status.RATE_LIMITED}))
-        return await self._write(lambda connection: work.give_up(connection, narrowed, transition_of, now))
+        return await self._write(lambda connection: people.give_up(connection, narrowed, transition_of, now))
 
     async def prune(self, statuses: frozenset[Status], before: float, limit: int) -> int:
-        return await self._write(lambda connection: work.prune(connection, statuses, before, limit))
+        return await self._write(lambda connection: people.prune(connection, statuses, before, limit))
 
     # -- pauses
 
@@ -150,10 +155,24 @@ class SqliteStore:
         return [window_from(row) for row in rows]
 
     async def pause(self, scope: str, until: float, now: float) -> PauseWindow:
-        return await self._write(lambda connection: work.pause(connection, scope, until, now), durable=True)
+        return await self._write(lambda connection: gates.pause(connection, scope, until, now), durable=True)
 
     async def resume(self, scope: str, now: float) -> PauseWindow | None:
-        return await self._write(lambda connection: work.resume(connection, scope), durable=True)
+        return await self._write(lambda connection: gates.resume(connection, scope), durable=True)
+
+    async def reopen(self, scope: str, now: float) -> bool:
+        return await self._write(lambda connection: gates.reopen(connection, scope, now))
+
+    # -- pools
+
+    async def share(self, pool: str, change: Callable[[str | None], tuple[str | None, T]], now: float) -> T:
+        answer = await self._write(lambda connection: sharing.share(connection, pool, change, now))
+        if isinstance(answer, sharing.Raised):
+            raise answer.error
+        return answer
+
+    async def shared(self) -> dict[str, str]:
+        return await self._read(sharing.shared)
 
     # -- workers
 
@@ -162,11 +181,11 @@ class SqliteStore:
         return [worker_from(row) for row in rows]
 
     async def register(self, worker: Worker) -> Pulse:
-        await self._write(lambda connection: work.register(connection, worker), durable=True)
-        return SqlitePulse(self.path, worker.worker_id)
+        await self._write(lambda connection: workers.register(connection, worker), durable=True)
+        return workers.SqlitePulse(self.path, worker.worker_id)
 
     async def dismiss(self, worker_id: str) -> None:
-        await self._write(lambda connection: work.dismiss(connection, worker_id))
+        await self._write(lambda connection: workers.dismiss(connection, worker_id))
 
     async def listen(self, on_hint: Callable[[], None]) -> str | None:
         if self._hints is None:
@@ -189,31 +208,6 @@ class SqliteStore:
             return await self._reader.run(question, *args)
         except sqlite3.Error as error:
             raise schema.translated(error, self.path) from error
-
-
-class SqlitePulse:
-    """Renews one worker's row on a connection of its own; made and used in the heartbeat's thread."""
-
-    def __init__(self, path: Path, worker_id: str) -> None:
-        self._path = path
-        self._worker_id = worker_id
-        self._connection: sqlite3.Connection | None = None
-
-    def beat(self, now: float) -> bool:
-        try:
-            if self._connection is None:
-                self._connection = schema.connect(self._path)
-            renewed = self._connection.execute(
-                "UPDATE workers SET beats = beats + 1, beat_us = ? WHERE worker_id = ?", (us(now), self._worker_id)
-            )
-            return renewed.rowcount == 1
-        except sqlite3.Error as error:
-            raise schema.translated(error, self._path) from error
-
-    def close(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
 
 
 # -- questions, run in the reader's thread

@@ -7,7 +7,7 @@ cancelled only stops waiting: its work is done whole or not at all, and no trans
 A commit does not wait for the disk; who asked for something durable has it synced right after, and waits for that.
 Everybody else in the group, and other processes, go on as soon as it is committed.
 
-Does not belong here: what the work does (``work.py``).
+Does not belong here: what the work does (``claiming``, ``settling`` … beside this module).
 """
 
 from __future__ import annotations

@@ -1,0 +1,98 @@
+"""Whether a pool's provider works at all, as the ends of this process's attempts show.
+
+A failure that would be its job's last word waits a moment for the next end of an attempt on the same pool, if there is
+one to come: whoever fails first in an outage cannot know yet that it is one.
+
+Does not belong here: what an end shows (``decide.py``), when failures make an outage (``pools/streak.py``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import anyio
+
+from scheduler.decide import health_of
+from scheduler.errors import StoreError
+from scheduler.events import Events, PoolOutage
+from scheduler.job import Lease
+from scheduler.outcome import Outcome
+from scheduler.pauses import pool_scope
+from scheduler.pools.streak import Streak
+from scheduler.stores.base import Store
+
+#: A last failure waits at most so many seconds to see how others fare.
+WAIT_S = 10.0
+
+
+@dataclass(slots=True)
+class _Pool:
+    """``running``: attempts under way; ``undecided``: last failures that wait."""
+
+    streak: Streak = field(default_factory=Streak)
+    running: int = 0
+    undecided: set[Lease] = field(default_factory=set)
+    ended: anyio.Event = field(default_factory=anyio.Event)
+
+
+class Health:
+    """Keeps a streak of failures for each pool."""
+
+    def __init__(self, store: Store, events: Events) -> None:
+        self._store = store
+        self._events = events
+        self._pools: dict[str, _Pool] = {}
+
+    def began(self, pool: str) -> None:
+        """An attempt on ``pool`` starts."""
+        self._pools.setdefault(pool, _Pool()).running += 1
+
+    async def is_outage(self, pool: str, lease: Lease, outcome: Outcome, now: float, *, is_last: bool) -> bool:
+        """Take in how an attempt ended; whether that was the provider's failure and not the job's.
+
+        ``is_last``: its job has no attempt left, should it be the job's.
+        """
+        seen = self._pools.setdefault(pool, _Pool())
+        seen.running = max(0, seen.running - 1)
+        try:
+            return await self._judged(pool, seen, lease, outcome, now, is_last)
+        finally:
+            seen.ended.set()
+            seen.ended = anyio.Event()
+
+    async def _judged(self, pool: str, seen: _Pool, lease: Lease, outcome: Outcome, now: float, is_last: bool) -> bool:
+        works = health_of(outcome, now)
+        if works is None:
+            return False
+        if works:
+            if seen.streak.succeeded():
+                self._events.emit(PoolOutage(now, pool, "ended"))
+            return False
+        if not seen.streak.is_outage and pool_scope(pool) in lease.probing:
+            return True  # the pool is closed already, by another worker or for another reason: a probe's failure is nobody's fault
+        earlier = seen.streak.failed(lease)
+        if earlier:
+            await self._give_back([each for each in earlier if each not in seen.undecided], now)
+            self._events.emit(PoolOutage(now, pool, "began", len(earlier)))
+        if is_last and not seen.streak.is_outage:
+            await self._wait(seen, lease)
+        return seen.streak.is_outage
+
+    async def _wait(self, seen: _Pool, lease: Lease) -> None:
+        seen.undecided.add(lease)
+        seen.ended.set()
+        seen.ended = anyio.Event()
+        try:
+            with anyio.move_on_after(WAIT_S):
+                while lease in seen.streak.failures and seen.running > 0:
+                    await seen.ended.wait()
+        finally:
+            seen.undecided.discard(lease)
+
+    async def _give_back(self, leases: list[Lease], now: float) -> None:
+        if not leases:
+            return
+        try:
+            await self._store.refund(leases, now)
+        except StoreError:
+            return  # they keep a counted attempt: a nuisance, not a loss

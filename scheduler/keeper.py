@@ -1,0 +1,411 @@
+"""The keeper of pools in this process: who waits to call a provider, who may start, what came of it.
+
+A booth for each pool. Whoever wants to call stands in its line; the booth asks the pool's shared document for
+places (``pools/quota.py``), many at a time, starts each call when its place has come, and reports what providers
+answered. Nothing is kept here that another worker would need.
+
+Does not belong here: the arithmetic (``pools/``), what an attempt's end means for its job (``decide.py``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from math import ceil
+from random import Random
+
+import anyio
+from anyio.abc import TaskGroup
+
+from scheduler.clock import Clock
+from scheduler.errors import PoolHeldError, StoreError
+from scheduler.events import POOL_EVENTS, Events
+from scheduler.pauses import pool_scope
+from scheduler.pools.costs import expected
+from scheduler.pools.messages import Cost, Grant, Limits, Rejected, Report, Used
+from scheduler.pools.quota import Quota, quota_from
+from scheduler.pools.quotas import Dimension, Reading
+from scheduler.pools.rejection import Rejection
+from scheduler.stores.base import Store
+
+#: A call that waits for a held pool keeps its slot for so many seconds; for longer its job is put off.
+PATIENT_S = 2.0
+#: Jobs are claimed for so many seconds of calls ahead: enough to keep the pace, too few to sit in slots.
+AHEAD_S = 1.0
+#: What happened is reported this often without a reason to hurry, while calls wait, and while they are only in flight.
+_REPORT_S, _REPORT_WAITING_S, _REPORT_IDLE_S = 1.0, 0.25, 5.0
+#: Calls told about in one question.
+_WANTS = 256
+#: A call that was not turned away within a few times as long as that takes was let in.
+_LET_IN_FACTOR, _LET_IN_LEAST_S, _LET_IN_FIRST_S = 4.0, 0.25, 1.0
+_RETRY_S = 0.5
+
+
+@dataclass(slots=True, eq=False)
+class Place:
+    """One call, from standing in line to its end. Times in seconds since the epoch."""
+
+    task_type: str
+    estimate: float | None
+    cost: Cost
+    called: asyncio.Future[None]
+    starts_at: float = 0.0
+    asked_at: float | None = None
+    is_probe: bool = False
+
+
+@dataclass(slots=True)
+class _Unsaid:
+    """What the next report says."""
+
+    answered: int = 0
+    let_in_at: float | None = None
+    used: list[Used] = field(default_factory=list)
+    unused: list[Cost] = field(default_factory=list)
+    heard: dict[tuple[Dimension, str], tuple[float, Reading]] = field(default_factory=dict)
+    rejections: list[Rejected] = field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        return bool(self.answered or self.used or self.unused or self.heard or self.rejections or self.let_in_at)
+
+    def before(self, later: _Unsaid) -> _Unsaid:
+        """This, which could not be said, and what came since."""
+        let_in = [at for at in (self.let_in_at, later.let_in_at) if at is not None]
+        return _Unsaid(
+            self.answered + later.answered,
+            max(let_in, default=None),
+            self.used + later.used,
+            self.unused + later.unused,
+            self.heard | later.heard,
+            self.rejections + later.rejections,
+        )
+
+
+class Booth:
+    """One pool in this process. ``enter``, ``leave`` and ``withdraw`` are for calls; ``run`` is its task."""
+
+    def __init__(self, name: str, limits: Limits, keeper: Keeper) -> None:
+        self.name = name
+        self.limits = limits
+        self._keeper = keeper
+        self._line: deque[Place] = deque()
+        self._booked: deque[Place] = deque()
+        self._under_way: set[Place] = set()
+        self._unsaid = _Unsaid()
+        self._news = asyncio.Event()
+        self._grant = Grant()
+        self._asked_at = 0.0
+        self._again_at: float | None = None
+        self._refused_s = _LET_IN_FIRST_S / _LET_IN_FACTOR
+        self._turned_away: list[asyncio.Future[None]] = []
+        #: Task types that are known to ask before they call.
+        self.callers: set[str] = set()
+        #: Attempts of such types that have not asked yet.
+        self.expected = 0
+
+    # -- for calls
+
+    def place(self, task_type: str, tokens: float | None, output_tokens: float | None) -> Place:
+        """A call that is expected to use ``tokens``, ``output_tokens`` of them in its answer."""
+        known = None if self.limits.reserves and tokens is not None else self._grant.estimates.get(task_type)
+        cost = expected(known, tokens, output_tokens)
+        return Place(task_type, tokens, cost, asyncio.get_running_loop().create_future())
+
+    async def enter(self, place: Place) -> None:
+        """Stand in line until the call may start. Raises ``PoolHeldError`` when that takes longer than a slot is worth."""
+        self._line.append(place)
+        if self._again_at is None:
+            self._again_at = 0.0
+        self._news.set()
+        try:
+            await place.called
+        except BaseException:
+            self._withdraw(place)
+            raise
+
+    def _withdraw(self, place: Place) -> None:
+        """The caller went away before (or just when) its call could start."""
+        if place in self._under_way:
+            self._under_way.discard(place)
+            self._unsaid.unused.append(place.cost)
+        elif place in self._booked:
+            self._booked.remove(place)
+            self._unsaid.unused.append(place.cost)
+        elif place in self._line:
+            self._line.remove(place)
+        self._news.set()
+
+    def answered(self, place: Place, actual: Cost | None, readings: tuple[Reading, ...]) -> None:
+        """The provider answered well."""
+        self._under_way.discard(place)
+        unsaid, asked_at = self._unsaid, place.asked_at or 0.0
+        unsaid.answered += 1
+        unsaid.let_in_at = max(unsaid.let_in_at or 0.0, asked_at)
+        if actual is not None:
+            unsaid.used.append(Used(place.task_type, place.cost, place.estimate, actual))
+        self._hear(readings, asked_at)
+        if place.is_probe or self._grant.held_until is not None or self._line:
+            self._news.set()
+
+    def failed(self, place: Place, readings: tuple[Reading, ...] = ()) -> None:
+        """The call failed, but not because of a quota."""
+        self._under_way.discard(place)
+        self._hear(readings, place.asked_at or 0.0)
+        self._news.set()
+
+    async def rejected(self, place: Place, rejection: Rejection) -> float | None:
+        """The provider turned the call away; returns for how many seconds the pool is held."""
+        self._under_way.discard(place)
+        now = self._keeper.clock.now()
+        asked_at = place.asked_at or now
+        self._refused_s += 0.2 * (now - asked_at - self._refused_s)
+        self._unsaid.rejections.append(Rejected(asked_at, rejection, place.cost))
+        self._unbook()
+        told: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._turned_away.append(told)
+        self._news.set()
+        with anyio.move_on_after(5.0):  # a store that is busy must not keep an attempt from ending
+            await told
+        held_until = self._grant.held_until
+        return None if held_until is None else max(0.0, held_until - self._keeper.clock.now())
+
+    def _hear(self, readings: tuple[Reading, ...], asked_at: float) -> None:
+        for reading in readings:
+            key = (reading.dimension, reading.source)
+            known = self._unsaid.heard.get(key)
+            if known is None or known[0] <= asked_at:
+                self._unsaid.heard[key] = (asked_at, reading)
+
+    # -- for the dispatcher
+
+    def room(self) -> int | None:
+        """For how many more jobs there is work soon; None for any number."""
+        now, grant = self._keeper.clock.now(), self._grant
+        if grant.held_until is not None and grant.held_until - now > PATIENT_S:
+            return 0
+        waiting = len(self._line) + len(self._booked) + self.expected
+        rooms: list[int] = []
+        if grant.pace is not None and self.callers:
+            rooms.append(ceil(grant.pace * AHEAD_S / grant.workers) + 1 - waiting)
+        if grant.max_flying is not None:
+            rooms.append(max(grant.max_flying, 1) - len(self._under_way) - waiting)
+        return max(0, min(rooms)) if rooms else None
+
+    # -- the task
+
+    async def run(self) -> None:
+        """Start calls when their places come, ask for more, until cancelled."""
+        while True:
+            now = self._keeper.clock.now()
+            self._start_due(now)
+            wait_s = self._next_question(now) - now
+            if wait_s <= 0:
+                await self._ask()
+                continue
+            if self._booked:
+                wait_s = min(wait_s, self._booked[0].starts_at - now)
+            probe_s = self._probe_shows_at() - now
+            with anyio.move_on_after(max(min(wait_s, probe_s), 0.0)):
+                await self._news.wait()
+            self._news.clear()
+            self._see_probe()
+
+    def _start_due(self, now: float) -> None:
+        started = False
+        while self._booked and self._booked[0].starts_at <= now + 0.0005:
+            place = self._booked.popleft()
+            place.asked_at = now
+            self._under_way.add(place)
+            if not place.called.done():
+                place.called.set_result(None)
+            started = True
+        if started:
+            self._keeper.on_room()
+
+    def _next_question(self, now: float) -> float:
+        """When to ask next."""
+        if self._turned_away or (self._unsaid.let_in_at is not None and self._grant.held_until is not None):
+            return now
+        times = [float("inf")]
+        if self._line and self._again_at is not None:
+            times.append(self._again_at)
+        if self._unsaid:
+            times.append(self._asked_at + (_REPORT_WAITING_S if self._line else _REPORT_S))
+        if self._under_way or self._line:
+            times.append(self._asked_at + _REPORT_IDLE_S)
+        return min(times)
+
+    async def _ask(self) -> None:
+        """One exchange with the pool's document."""
+        keeper = self._keeper
+        unsaid, self._unsaid = self._unsaid, _Unsaid()
+        told, self._turned_away = self._turned_away, []
+        wants = [place for place, _ in zip(self._line, range(_WANTS), strict=False)]
+        report = Report(
+            keeper.worker,
+            [place.cost for place in wants],
+            len(self._line),
+            len(self._under_way) + len(self._booked),
+            unsaid.answered,
+            unsaid.used,
+            unsaid.unused,
+            list(unsaid.heard.values()),
+            unsaid.rejections,
+            unsaid.let_in_at,
+        )
+        self._again_at = None
+        self._asked_at = now = keeper.clock.now()
+        try:
+            grant = await keeper.exchange(self.name, report, self.limits, now)
+        except StoreError:
+            self._unsaid = unsaid.before(self._unsaid)
+            self._turned_away = told + self._turned_away
+            self._again_at = now + _RETRY_S
+            await keeper.clock.sleep(_RETRY_S)
+            return
+        self._grant = grant
+        self._take(grant, wants)
+        for each in told:
+            if not each.done():
+                each.set_result(None)
+        await keeper.tell(self.name, grant)
+
+    def _take(self, grant: Grant, wants: list[Place]) -> None:
+        now = self._keeper.clock.now()
+        if self._again_at is None:
+            self._again_at = grant.again_at
+        for index, starts_at in grant.starts:
+            place = wants[index]
+            if place.called.done():
+                self._unsaid.unused.append(place.cost)
+                continue
+            place.starts_at, place.is_probe = starts_at, grant.probing
+            self._line.remove(place)
+            self._booked.append(place)
+        if grant.held_until is not None and grant.held_until - now > PATIENT_S:
+            self._put_off(grant.held_until - now, grant.reason)
+        if self._line and self._again_at is None:
+            self._again_at = now + _REPORT_WAITING_S
+        self._keeper.on_room()
+
+    def _put_off(self, held_s: float, reason: str) -> None:
+        """Nobody waits in a slot for a pool that is held for long."""
+        while self._line:
+            place = self._line.popleft()
+            if not place.called.done():
+                place.called.set_exception(PoolHeldError(f"pool {self.name} is held: {reason}", retry_after_s=held_s))
+
+    def _unbook(self) -> None:
+        """A rejection: what was booked but has not started goes back to the front of the line."""
+        while self._booked:
+            place = self._booked.pop()
+            self._unsaid.unused.append(place.cost)
+            self._line.appendleft(place)
+
+    # -- the probe
+
+    def _probe_shows_at(self) -> float:
+        """When a probe that is still under way was let in, by all appearances."""
+        patience_s = max(_LET_IN_FACTOR * self._refused_s, _LET_IN_LEAST_S)
+        return min(((place.asked_at or 0.0) + patience_s for place in self._under_way if place.is_probe), default=float("inf"))
+
+    def _see_probe(self) -> None:
+        now = self._keeper.clock.now()
+        if self._probe_shows_at() > now:
+            return
+        for place in self._under_way:
+            if place.is_probe:
+                place.is_probe = False
+                self._unsaid.let_in_at = max(self._unsaid.let_in_at or 0.0, place.asked_at or 0.0)
+                self._again_at = now
+
+
+class Keeper:
+    """All pools of this process."""
+
+    def __init__(
+        self,
+        store: Store,
+        limits_of: Callable[[str], Limits],
+        events: Events,
+        clock: Clock,
+        rng: Random,
+        worker: str,
+        on_room: Callable[[], None],
+        on_reopened: Callable[[], None],
+    ) -> None:
+        self._store = store
+        self._limits_of = limits_of
+        self._events = events
+        self.clock = clock
+        self._rng = rng
+        self.worker = worker
+        self.on_room = on_room
+        self._on_reopened = on_reopened
+        self._booths: dict[str, Booth] = {}
+        #: Each pool's document as last written here, and what it says: it need not be read again while nobody else wrote.
+        self._read: dict[str, tuple[str | None, Quota]] = {}
+        self._tasks: TaskGroup | None = None
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        async with anyio.create_task_group() as tasks:
+            self._tasks = tasks
+            for booth in self._booths.values():
+                tasks.start_soon(booth.run, name=f"pool {booth.name}")
+            await anyio.sleep_forever()
+
+    def booth(self, pool: str) -> Booth:
+        """The pool's booth, opened when it is first needed."""
+        booth = self._booths.get(pool)
+        if booth is None:
+            booth = self._booths[pool] = Booth(pool, self._limits_of(pool), self)
+            if self._tasks is not None:
+                self._tasks.start_soon(booth.run, name=f"pool {pool}")
+        return booth
+
+    def rooms(self) -> dict[str, int]:
+        """For how many more jobs of each pool there is work soon; pools without a bound are left out."""
+        rooms = {name: booth.room() for name, booth in self._booths.items()}
+        return {name: room for name, room in rooms.items() if room is not None}
+
+    async def exchange(self, pool: str, report: Report, limits: Limits, now: float) -> Grant:
+        """One step of the pool's document, in one transaction. Raises ``StoreError``."""
+
+        def step(document: str | None) -> tuple[str, Grant]:
+            # Taken out while it is changed: should this run again after a failure, it starts from the document.
+            kept = self._read.pop(pool, None)
+            quota = kept[1] if kept is not None and kept[0] == document else quota_from(document)
+            grant = quota.exchange(report, limits, now, self._rng)
+            text = quota.to_json()
+            self._read[pool] = text, quota
+            return text, grant
+
+        return await self._store.share(pool, step, now)
+
+    async def tell(self, pool: str, grant: Grant) -> None:
+        """Tell what changed; open the lanes of a pool that lets calls in again."""
+        for news in grant.news:
+            self._events.emit(POOL_EVENTS[news.name](self.clock.now(), pool, **news.fields))
+        if grant.reopened:
+            try:
+                reopened = await self._store.reopen(pool_scope(pool), self.clock.now())
+            except StoreError:
+                return  # the probe job's own end opens them
+            if reopened:
+                self._on_reopened()
+
+
+async def release(store: Store, pool: str, now: float) -> None:
+    """Open a pool by hand: calls flow again, paced."""
+
+    def step(document: str | None) -> tuple[str | None, None]:
+        if document is None:
+            return None, None
+        quota: Quota = quota_from(document)
+        quota.release(now)
+        return quota.to_json(), None
+
+    await store.share(pool, step, now)

@@ -1,0 +1,102 @@
+"""Attempts begin: due jobs of open lanes become ``processing``, inside a write transaction.
+
+The hot path: its cost must not grow with finished, future, paused or foreign-lane rows, so it reads the few stored
+windows once and then only what the partial indexes hold. Does not belong here: how an attempt ends (``settling.py``).
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from typing import Any
+
+import pydantic_core
+
+from scheduler.job import Lease
+from scheduler.pauses import Gate, PauseWindow
+from scheduler.stores.base import Claim, Claims, Want
+from scheduler.stores.sqlite.gates import save_window
+from scheduler.stores.sqlite.rows import JOB_ARRAY, PAUSE_COLUMNS, job_from, us, window_from
+
+#: Scheduled jobs that fell due are made claimable in such portions; the rest follow with the next claim.
+PROMOTE = 1_000
+
+
+def claim(connection: sqlite3.Connection, wants: Sequence[Want], worker: str, now: float) -> Claims:
+    """Claim for each want in order; see ``Store.claim``."""
+    now_us = us(now)
+    windows = {window.scope: window for window in map(window_from, connection.execute(f"SELECT {PAUSE_COLUMNS} FROM pauses"))}
+    claims: list[Claim] = []
+    short: set[str] = set()
+    for want in wants:
+        got = _claim_lane(connection, want, windows, worker, now, now_us)
+        claims.extend(got)
+        if len(got) < want.limit:
+            short.add(want.task_type)
+    return Claims(claims, frozenset(short))
+
+
+def _promote(connection: sqlite3.Connection, want: Want, now_us: int) -> None:
+    """Lane by lane, and only of open ones: a paused lane's due jobs must not crowd out another's."""
+    connection.execute(
+        "UPDATE jobs SET ready = 1 WHERE seq IN "
+        "(SELECT seq FROM jobs WHERE ready = 0 AND task_type = ? AND run_after_us <= ? ORDER BY run_after_us LIMIT ?)",
+        (want.task_type, now_us, max(PROMOTE, want.limit)),
+    )
+
+
+def _claim_lane(
+    connection: sqlite3.Connection, want: Want, windows: dict[str, PauseWindow], worker: str, now: float, now_us: int
+) -> list[Claim]:
+    gates = {scope: windows[scope].gate(now) for scope in want.scopes if scope in windows}
+    if Gate.CLOSED in gates.values() or Gate.PROBING in gates.values():
+        return []
+    probing = tuple(scope for scope, gate in gates.items() if gate is Gate.PROBE)
+    _promote(connection, want, now_us)
+    rows = _take(connection, want, min(want.limit, 1) if probing else want.limit, worker, now_us)
+    claims = [_claim_from(row, worker, now_us, probing) for row in rows]
+    if claims and probing:
+        for scope in probing:
+            window = windows[scope] = _with_probe(windows[scope], claims[0].job.job_id)
+            save_window(connection, window)
+    return claims
+
+
+def _take(connection: sqlite3.Connection, want: Want, limit: int, worker: str, now_us: int) -> list[list[Any]]:
+    """The rows as they were; they are ``processing`` now.
+
+    A claim may ride in one transaction with an enqueue whose clock was read a moment later: no job starts before
+    it is due, so the later of the two readings is its start.
+    """
+    only = f" AND target_type IN ({', '.join('?' * len(want.target_types))})" if want.target_types is not None else ""
+    packed = connection.execute(
+        f"SELECT CAST(json_group_array({JOB_ARRAY}) AS BLOB) FROM (SELECT * FROM jobs WHERE task_type = ? AND ready = 1{only} "
+        "ORDER BY priority DESC, seq LIMIT ?)",
+        (want.task_type, *(want.target_types or ()), limit),
+    ).fetchone()[0]
+    rows = _unpacked(packed)
+    if rows:
+        connection.execute(
+            "UPDATE jobs SET status = 'processing', attempts = attempts + 1, token = token + 1, worker = ?, "
+            "started_us = max(?, run_after_us), ready = NULL "
+            "WHERE seq IN (SELECT value FROM json_each(?))",
+            (worker, now_us, str([row[0] for row in rows])),
+        )
+    return sorted(rows, key=lambda row: (-row[9], row[0]))
+
+
+def _unpacked(packed: bytes) -> list[list[Any]]:
+    try:
+        rows: list[list[Any]] = pydantic_core.from_json(packed)
+    except ValueError:  # some text is not UTF-8: mark the bad bytes, so that only its own job fails
+        rows = pydantic_core.from_json(packed.decode("utf-8", "replace"))
+    return rows
+
+
+def _claim_from(row: list[Any], worker: str, now_us: int, probing: tuple[str, ...]) -> Claim:
+    row[6], row[11], row[15], row[16], row[21] = "processing", row[11] + 1, row[15] + 1, worker, max(now_us, row[10])
+    return Claim(job_from(row), Lease(row[0], row[1], row[15], probing))
+
+
+def _with_probe(window: PauseWindow, job_id: str) -> PauseWindow:
+    return PauseWindow(window.scope, window.until, window.reason, window.set_at, window.set_by, window.strikes, job_id)
