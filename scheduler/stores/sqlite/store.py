@@ -99,7 +99,12 @@ class SqliteStore:
     # -- jobs in
 
     async def enqueue(self, drafts: Sequence[Draft], now: float, on_stored: Callable[[list[Receipt]], None] | None = None) -> list[Receipt]:
-        return await self._write(lambda connection: enqueueing.enqueue(connection, drafts, now), durable=True, on_commit=on_stored)
+        return await self._write(
+            lambda connection: enqueueing.enqueue(connection, drafts, now),
+            durable=True,
+            one_statement=enqueueing.is_one_statement(drafts),
+            on_commit=on_stored,
+        )
 
     # -- attempts
 
@@ -195,11 +200,16 @@ class SqliteStore:
     # -- plumbing
 
     async def _write(
-        self, change: Callable[[sqlite3.Connection], T], *, durable: bool = False, on_commit: Callable[[T], None] | None = None
+        self,
+        change: Callable[[sqlite3.Connection], T],
+        *,
+        durable: bool = False,
+        one_statement: bool = False,
+        on_commit: Callable[[T], None] | None = None,
     ) -> T:
         if self._writer is None:
             raise StoreError("the store is closed")
-        return await self._writer.do(change, durable=durable, on_commit=on_commit)
+        return await self._writer.do(change, durable=durable, one_statement=one_statement, on_commit=on_commit)
 
     async def _read(self, question: Callable[..., T], *args: Any) -> T:
         if self._reader is None:
