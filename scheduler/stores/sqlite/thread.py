@@ -66,8 +66,10 @@ class ConnectionThread:
     async def close(self) -> None:
         """After what was handed in."""
         if self._thread.is_alive():
-            await self.run(lambda connection: connection.close())
-            self._functions.put(None)
+            try:
+                await self.run(lambda connection: connection.close())
+            finally:
+                self._functions.put(None)
 
     def _live(self) -> None:
         try:
