@@ -43,6 +43,7 @@ _WANTS = 256
 #: A call that was not turned away within a few times as long as that takes was let in.
 _LET_IN_FACTOR, _LET_IN_LEAST_S, _LET_IN_FIRST_S = 4.0, 0.25, 0.5
 _RETRY_S = 0.5
+_BACK_S = 1.0
 
 
 @dataclass(slots=True, eq=False)
@@ -201,6 +202,9 @@ class Booth:
         """Start calls when their places come, ask for more, until cancelled."""
         while True:
             now = self._keeper.clock.now()
+            if now < self._asked_at - _BACK_S:  # the clock was set: what was booked by the old time is booked anew
+                self._unbook()
+                self._asked_at, self._again_at = now, now
             self._start_due(now)
             wait_s = self._next_question(now) - now
             if wait_s <= 0:
@@ -257,6 +261,7 @@ class Booth:
             list(unsaid.heard.values()),
             unsaid.rejections,
             unsaid.let_in_at,
+            any(place.is_probe for places in (self._booked, self._under_way) for place in places),
         )
         self._again_at = None
         self._asked_at = now = keeper.clock.now()
@@ -287,8 +292,10 @@ class Booth:
             place.starts_at, place.is_probe = starts_at, grant.probing
             self._line.remove(place)
             self._booked.append(place)
-        if grant.held_until is not None and grant.held_until - now > PATIENT_S:
-            self._put_off(grant.held_until - now, grant.reason)
+        if grant.held_until is not None:
+            self._unbook()
+            if grant.held_until - now > PATIENT_S:
+                self._put_off(grant.held_until - now, grant.reason)
         if self._line and self._again_at is None:
             self._again_at = now + _REPORT_WAITING_S
         self._keeper.on_room()
@@ -298,7 +305,7 @@ class Booth:
         while self._line:
             place = self._line.popleft()
             if not place.called.done():
-                place.called.set_exception(PoolHeldError(f"pool {self.name} is held: {reason}", retry_after_s=held_s))
+                place.called.set_exception(PoolHeldError(f"pool {self.name} is held: {reason}", retry_after_s=held_s, reason=reason))
 
     def _unbook(self) -> None:
         """A rejection: what was booked but has not started goes back to the front of the line."""

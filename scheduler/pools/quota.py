@@ -285,6 +285,8 @@ class Quota:
         """Whether nothing may start; sets ``probing`` when just one may."""
         grant, now = step.grant, step.now
         self._look_at_long_quotas(step)
+        if self.hold.probe_of == step.report.worker and not step.report.probing:
+            self.hold.probe_of = None  # it ended without a word on the quota, or never started
         door = self.hold.door(now)
         if door in (Door.SHUT, Door.TRYING):
             grant.reason = self.hold.reason
