@@ -65,7 +65,7 @@ class _Unsaid:
 
     answered: int = 0
     let_in_at: float | None = None
-    used: list[Used] = field(default_factory=list)
+    used: dict[str, Used] = field(default_factory=dict)
     unused: list[Cost] = field(default_factory=list)
     heard: dict[tuple[Dimension, str], tuple[float, Reading]] = field(default_factory=dict)
     rejections: list[Rejected] = field(default_factory=list)
@@ -75,15 +75,27 @@ class _Unsaid:
 
     def before(self, later: _Unsaid) -> _Unsaid:
         """This, which could not be said, and what came since."""
+        for task_type, used in self.used.items():
+            _add(later.used.setdefault(task_type, Used()), used)
         let_in = [at for at in (self.let_in_at, later.let_in_at) if at is not None]
         return _Unsaid(
             self.answered + later.answered,
             max(let_in, default=None),
-            self.used + later.used,
+            later.used,
             self.unused + later.unused,
             self.heard | later.heard,
             self.rejections + later.rejections,
         )
+
+
+def _add(used: Used, more: Used) -> None:
+    used.calls += more.calls
+    used.booked, used.actual = _sum(used.booked, more.booked), _sum(used.actual, more.actual)
+    used.estimated, used.estimated_used = used.estimated + more.estimated, used.estimated_used + more.estimated_used
+
+
+def _sum(one: Cost, other: Cost) -> Cost:
+    return Cost(one.input_tokens + other.input_tokens, one.output_tokens + other.output_tokens)
 
 
 class Booth:
@@ -147,7 +159,10 @@ class Booth:
         unsaid.answered += 1
         unsaid.let_in_at = max(unsaid.let_in_at or 0.0, asked_at)
         if actual is not None:
-            unsaid.used.append(Used(place.task_type, place.cost, place.estimate, actual))
+            used = unsaid.used.get(place.task_type)
+            if used is None:
+                used = unsaid.used[place.task_type] = Used()
+            used.add(place.cost, actual, place.estimate)
         self._hear(readings, asked_at)
         if place.is_probe or self._grant.held_until is not None or self._line:
             self._news.set()
@@ -181,6 +196,11 @@ class Booth:
             if known is None or known[0] <= asked_at:
                 self._unsaid.heard[key] = (asked_at, reading)
 
+    def long_wait_s(self) -> float:
+        """How long a call may have to wait for its place, roughly and at the most, while the pool is not held."""
+        pace = self._grant.pace
+        return 1.0 if not pace else (len(self._line) + 2) * self._grant.workers / pace
+
     # -- for the dispatcher
 
     def room(self) -> int | None:
@@ -200,6 +220,7 @@ class Booth:
 
     async def run(self) -> None:
         """Start calls when their places come, ask for more, until cancelled."""
+        loop = asyncio.get_running_loop()
         while True:
             now = self._keeper.clock.now()
             if now < self._asked_at - _BACK_S:  # the clock was set: what was booked by the old time is booked anew
@@ -213,8 +234,14 @@ class Booth:
             if self._booked:
                 wait_s = min(wait_s, self._booked[0].starts_at - now)
             probe_s = self._probe_shows_at() - now
-            with anyio.move_on_after(max(min(wait_s, probe_s), 0.0)):
+            # A timer that rings, because a cancel scope for each rest costs a paced call a good part of its overhead.
+            rest_s = min(wait_s, probe_s)
+            timer = None if rest_s == float("inf") else loop.call_later(max(rest_s, 0.0), self._news.set)
+            try:
                 await self._news.wait()
+            finally:
+                if timer is not None:
+                    timer.cancel()
             self._news.clear()
             self._see_probe()
 
