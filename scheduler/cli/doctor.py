@@ -144,7 +144,7 @@ def _unused_pools(registry: Registry, settings: Settings) -> Iterator[Finding]:
     used = task_types_of(settings, registry.freeze())
     for name in sorted(settings.pools):
         if pool_scope(name) not in used:
-            others = ", ".join(scope.removeprefix(POOL_PREFIX) for scope in used) or "none"
+            others = ", ".join(sorted(scope.removeprefix(POOL_PREFIX) for scope in used)) or "none"
             cure = "correct its name, or name it at a handler or under [task_types.NAME] pool"
             yield Finding("pools", "warn", f"[pools.{name}] binds nothing: no handler or task type names it (they name: {others}); {cure}")
 
@@ -237,7 +237,7 @@ async def _pools(store: Store, settings: Settings) -> list[Finding]:
         cure = next((_CURES[reason] for reason in _CURES if reason in reasons), None)
         if cure is not None:
             told.append(Finding("pools", "warn", f"{one.name}: {one.summary}. {cure}"))
-    return told or [Finding("pools", "ok", f"{render.plural(len(seen), 'pool')}, none out of quota; see `scheduler pools`")]
+    return told or [Finding("pools", "ok", "none is out of quota or in an outage; see `scheduler pools`")]
 
 
 def _creatable(path: Path) -> Finding:
