@@ -134,7 +134,7 @@ def between(run: dict[str, Any], key: str, t0: float, t1: float) -> float:
 
 
 def per_second(run: dict[str, Any], key: str) -> list[float]:
-    return [between(run, key, float(second), second + 1.0) for second in range(int(run["seconds"]))]
+    return [between(run, key, float(second), second + 1.0) for second in range(round(run["seconds"]))]
 
 
 def figures(run: dict[str, Any], quota: Quota) -> dict[str, float]:
