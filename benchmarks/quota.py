@@ -113,7 +113,15 @@ async def _run(scenario: Scenario, seed: int, trace: bool) -> Result:
     counts = provider.counts(begin, until)
     calls = counts["admitted"] + counts["rejected"]
     everything = provider.counts()
-    return Result(provider.share(begin, until), counts["rejected"] / max(calls, 1), calls, 1e6 * cpu / max(everything["admitted"], 1))
+    cap = scenario.spec.concurrency
+    share = provider.share(begin, until) if cap is None else _filled(provider, begin, until) / cap.calls
+    return Result(share, counts["rejected"] / max(calls, 1), calls, 1e6 * cpu / max(everything["admitted"], 1))
+
+
+def _filled(provider: Provider, begin: float, until: float) -> float:
+    """How many calls were under way, on average."""
+    overlaps = (min(each.ends_at, until) - max(each.at, begin) for each in provider.admissions)
+    return sum(overlap for overlap in overlaps if overlap > 0) / (until - begin)
 
 
 def run_one(scenario: Scenario, seed: int, trace: bool = False) -> Result:

@@ -1,5 +1,6 @@
 """A scheduler for AI jobs that lives inside your Python process: the public names."""
 
+from scheduler.calls import Call, JobPool
 from scheduler.context import JobContext
 from scheduler.errors import (
     AIProviderError,
@@ -13,6 +14,7 @@ from scheduler.errors import (
     InvalidRequestError,
     NotFoundError,
     OverloadedError,
+    PoolHeldError,
     ProviderRefusedError,
     QuotaExhaustedError,
     RateLimitError,
@@ -32,6 +34,7 @@ from scheduler.settings import Settings
 __all__ = [
     "AIProviderError",
     "AuthError",
+    "Call",
     "ConfigError",
     "ContentFilteredError",
     "ContextTooLongError",
@@ -41,10 +44,12 @@ __all__ = [
     "InvalidRequestError",
     "Job",
     "JobContext",
+    "JobPool",
     "NewJob",
     "NotFoundError",
     "OverloadedError",
     "PauseWindow",
+    "PoolHeldError",
     "Progress",
     "ProviderRefusedError",
     "QuotaExhaustedError",

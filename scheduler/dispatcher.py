@@ -9,6 +9,7 @@ Does not belong here: what an attempt does (``attempt.py``), what its end means 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
@@ -249,8 +250,12 @@ class Dispatcher:
         if self._next_start > now and any(lane.ready for lane in self._lanes.values()):
             starts.append(self._next_start)
         until = min([until, *starts])
-        with anyio.move_on_after(max(until - now, 0.0)):
+        # A timer that rings, because a cancel scope costs an idle service's next job a good part of its way.
+        timer = asyncio.get_running_loop().call_later(max(until - now, 0.0), self._news.set)
+        try:
             await self._news.wait()
+        finally:
+            timer.cancel()
 
     async def _drain(self) -> None:
         """Let what runs finish; after the grace period hand it back."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 from scheduler.errors import InvalidJobError
@@ -23,31 +24,44 @@ class Door:
     def __init__(self, routes: Routes, resources: Resources) -> None:
         self._routes = routes
         self._resources = resources
+        #: Many jobs have few names: those last seen are not checked again.
+        self._known = lru_cache(maxsize=512)(self._named)
 
     def draft(self, new: NewJob, now: float) -> Draft:
         """``new``, checked. Raises ``InvalidJobError``."""
-        task_type = check_text(new.task_type, "task_type")
-        if not task_type or task_type.startswith("pool:"):
-            raise InvalidJobError(f"task_type {task_type!r} is not a name: give the name that its handler is registered under")
-        target_type = check_text(new.target_type or "", "target_type")
+        (task_type, target_type, target_id, payload, priority, run_after, unique_key, owner, max_attempts, timeout_s, force) = new
+        try:
+            names = self._known(task_type, target_type)
+        except TypeError:  # a list, say, which no cache can look up
+            names = self._named(task_type, target_type)
+        # By position, and what is left out is not looked at: a bulk passes here fifty thousand times a second.
         return Draft(
-            job_id=job_id(now),
-            task_type=task_type,
-            target_type=target_type,
-            target_id=_target_id(new.target_id),
-            payload_json=None if new.payload is None else encode_json(new.payload, "payload"),
-            priority=_priority(new.priority),
-            run_after=_run_after(new.run_after, now),
-            unique_key=_optional_text(new.unique_key, "unique_key"),
-            owner=_optional_text(new.owner, "owner"),
-            max_attempts=_max_attempts(new.max_attempts),
-            timeout_s=_timeout_s(new.timeout_s),
-            fingerprint=self._fingerprint(self._routes.find(task_type, target_type), new.payload),
-            force=new.force,
+            job_id(now),
+            names[0],
+            names[1],
+            _target_id(target_id),
+            None if payload is None else encode_json(payload, "payload"),
+            _priority(priority),
+            now if run_after is None else _run_after(run_after, now),
+            None if unique_key is None else _filled(unique_key, "unique_key"),
+            None if owner is None else _filled(owner, "owner"),
+            None if max_attempts is None else _max_attempts(max_attempts),
+            None if timeout_s is None else _timeout_s(timeout_s),
+            None if names[2] is None else self._fingerprint(names[2], payload),
+            force,
         )
 
-    def _fingerprint(self, route: Route | None, payload: Any) -> str | None:
-        if route is None or route.freshness is None or not isinstance(payload, Mapping):
+    def _named(self, task_type: str, target_type: str) -> tuple[str, str, Route | None]:
+        """The names, checked, and the route if its handler says what its result depends on."""
+        check_text(task_type, "task_type")
+        if not task_type or task_type.startswith("pool:"):
+            raise InvalidJobError(f"task_type {task_type!r} is not a name: give the name that its handler is registered under")
+        target_type = check_text(target_type or "", "target_type")
+        route = self._routes.find(task_type, target_type)
+        return task_type, target_type, None if route is None or route.freshness is None else route
+
+    def _fingerprint(self, route: Route, payload: Any) -> str | None:
+        if not isinstance(payload, Mapping):
             return None
         try:
             return fingerprint(route, payload, self._resources)
@@ -68,9 +82,7 @@ def _priority(value: int) -> int:
     return checked
 
 
-def _run_after(value: datetime | timedelta | float | None, now: float) -> float:
-    if value is None:
-        return now
+def _run_after(value: datetime | timedelta | float, now: float) -> float:
     if isinstance(value, timedelta):
         return now + value.total_seconds()
     if isinstance(value, datetime):
@@ -82,23 +94,19 @@ def _run_after(value: datetime | timedelta | float | None, now: float) -> float:
     return float(value)
 
 
-def _optional_text(value: str | None, what: str) -> str | None:
-    if value is None:
-        return None
+def _filled(value: str, what: str) -> str:
     if value == "":
         raise InvalidJobError(f"{what} is empty: leave it out, or give it a value")
     return check_text(value, what)
 
 
-def _max_attempts(value: int | None) -> int | None:
-    if value is not None and not 1 <= check_int(value, "max_attempts") <= 1_000_000:
+def _max_attempts(value: int) -> int:
+    if not 1 <= check_int(value, "max_attempts") <= 1_000_000:
         raise InvalidJobError(f"max_attempts must be at least 1 (the first run counts), not {value}")
     return value
 
 
-def _timeout_s(value: float | None) -> float | None:
-    if value is None:
-        return None
+def _timeout_s(value: float) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not (math.isfinite(value) and value > 0):
         raise InvalidJobError(f"timeout_s must be a number of seconds above 0, not {value!r}")
     return float(value)

@@ -4,11 +4,29 @@ from __future__ import annotations
 
 import os
 
+#: Ids that one call to the operating system's random source is enough for.
+_BLOCK = 128
+#: Random hexadecimal digits, 20 for each id to come. ``pop`` is atomic, so that threads never get the same.
+_digits: list[str] = []
+
+_VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
+
 
 def job_id(now: float) -> str:
     """A new id for a job made at ``now`` (seconds since the epoch)."""
-    value = (int(max(now, 0.0) * 1000) & (1 << 48) - 1) << 80 | int.from_bytes(os.urandom(10), "big")
-    value = value & ~(0xF << 76) | 0x7 << 76  # version
-    value = value & ~(0x3 << 62) | 0x2 << 62  # variant
-    text = f"{value:032x}"
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+    time = f"{int(now * 1000) if now > 0.0 else 0:012x}"
+    try:
+        random = _digits.pop()
+    except IndexError:
+        random = _more()
+    return f"{time[:8]}-{time[8:]}-7{random[:3]}-{_VARIANT[random[3]]}{random[4:7]}-{random[7:19]}"
+
+
+def _more() -> str:
+    text = os.urandom(10 * _BLOCK).hex()
+    _digits.extend(text[start : start + 20] for start in range(20, len(text), 20))
+    return text[:20]
+
+
+if hasattr(os, "register_at_fork"):  # a forked child must not give out its parent's ids
+    os.register_at_fork(after_in_child=_digits.clear)

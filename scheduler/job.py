@@ -74,8 +74,7 @@ LEGAL: Mapping[Status, frozenset[Status]] = MappingProxyType(
 RETRYABLE = FAILED | {Status.CANCELLED}
 
 
-@dataclass(frozen=True, slots=True)
-class NewJob:
+class NewJob(NamedTuple):
     """One job to enqueue.
 
     ``run_after`` is an aware ``datetime``, seconds since the epoch, or a ``timedelta`` from now.
@@ -83,6 +82,9 @@ class NewJob:
     the same owner has it, enqueueing again returns that job. ``owner`` filters who may see and touch the job.
     ``max_attempts`` and ``timeout_s`` override the handler's and the configuration's.
     ``force`` runs the job although nothing that its result depends on has changed.
+
+    A named tuple, as ``Draft``, ``Receipt`` and ``Job`` are: one is made for every job, and a frozen dataclass costs four
+    to seven times as much.
     """
 
     task_type: str
@@ -98,8 +100,7 @@ class NewJob:
     force: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Draft:
+class Draft(NamedTuple):
     """A ``NewJob`` that passed the door: checked, encoded, ready for a store."""
 
     job_id: str
@@ -117,8 +118,7 @@ class Draft:
     force: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Receipt:
+class Receipt(NamedTuple):
     """The acknowledgement of an enqueue: the job is durable when you hold it.
 
     ``created`` is False when an unfinished job already had the ``unique_key``, or when the target
@@ -141,10 +141,7 @@ class Progress:
 
 
 class Job(NamedTuple):
-    """A job as a store holds it. Times are seconds since the epoch.
-
-    A named tuple, because one is made for every claim and a frozen dataclass of this size costs seven times as much.
-    """
+    """A job as a store holds it. Times are seconds since the epoch."""
 
     seq: int
     job_id: str

@@ -36,11 +36,14 @@ PATIENT_S = 2.0
 AHEAD_S = 1.0
 #: What happened is reported this often without a reason to hurry, while calls wait, and while they are only in flight.
 _REPORT_S, _REPORT_WAITING_S, _REPORT_IDLE_S = 1.0, 0.25, 5.0
+#: While calls wait for places in flight, each that lands makes room.
+_REPORT_LANDED_S = 0.02
 #: Calls told about in one question.
 _WANTS = 256
 #: A call that was not turned away within a few times as long as that takes was let in.
 _LET_IN_FACTOR, _LET_IN_LEAST_S, _LET_IN_FIRST_S = 4.0, 0.25, 0.5
 _RETRY_S = 0.5
+_BACK_S = 1.0
 
 
 @dataclass(slots=True, eq=False)
@@ -199,6 +202,9 @@ class Booth:
         """Start calls when their places come, ask for more, until cancelled."""
         while True:
             now = self._keeper.clock.now()
+            if now < self._asked_at - _BACK_S:  # the clock was set: what was booked by the old time is booked anew
+                self._unbook()
+                self._asked_at, self._again_at = now, now
             self._start_due(now)
             wait_s = self._next_question(now) - now
             if wait_s <= 0:
@@ -232,7 +238,8 @@ class Booth:
         if self._line and self._again_at is not None:
             times.append(self._again_at)
         if self._unsaid:
-            times.append(self._asked_at + (_REPORT_WAITING_S if self._line else _REPORT_S))
+            waiting_s = _REPORT_WAITING_S if self._grant.max_flying is None else _REPORT_LANDED_S
+            times.append(self._asked_at + (waiting_s if self._line else _REPORT_S))
         if self._under_way or self._line:
             times.append(self._asked_at + _REPORT_IDLE_S)
         return min(times)
@@ -254,6 +261,7 @@ class Booth:
             list(unsaid.heard.values()),
             unsaid.rejections,
             unsaid.let_in_at,
+            any(place.is_probe for places in (self._booked, self._under_way) for place in places),
         )
         self._again_at = None
         self._asked_at = now = keeper.clock.now()
@@ -284,8 +292,10 @@ class Booth:
             place.starts_at, place.is_probe = starts_at, grant.probing
             self._line.remove(place)
             self._booked.append(place)
-        if grant.held_until is not None and grant.held_until - now > PATIENT_S:
-            self._put_off(grant.held_until - now, grant.reason)
+        if grant.held_until is not None:
+            self._unbook()
+            if grant.held_until - now > PATIENT_S:
+                self._put_off(grant.held_until - now, grant.reason)
         if self._line and self._again_at is None:
             self._again_at = now + _REPORT_WAITING_S
         self._keeper.on_room()
@@ -295,7 +305,7 @@ class Booth:
         while self._line:
             place = self._line.popleft()
             if not place.called.done():
-                place.called.set_exception(PoolHeldError(f"pool {self.name} is held: {reason}", retry_after_s=held_s))
+                place.called.set_exception(PoolHeldError(f"pool {self.name} is held: {reason}", retry_after_s=held_s, reason=reason))
 
     def _unbook(self) -> None:
         """A rejection: what was booked but has not started goes back to the front of the line."""

@@ -132,7 +132,7 @@ class Scheduler:
         Await the answer for the list of receipts, or iterate over it (``async for``) to let those stream too.
         A job that is refused raises ``InvalidJobError``; those already acknowledged stay.
         """
-        return Bulk(jobs, self._draft_now, self._store_drafts, self.clock.now, PORTION)
+        return Bulk(jobs, self._draft_now, self._store_drafts, self.clock.now)
 
     def _draft_now(self, new: NewJob) -> Draft:
         if not isinstance(new, NewJob):

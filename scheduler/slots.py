@@ -35,7 +35,7 @@ class Slots(Generic[W]):
         self._failure: asyncio.Future[None] | None = None
         self._closed = False
         self._queue: deque[W] = deque()
-        self._idle: list[anyio.Event] = []
+        self._idle: list[asyncio.Future[None]] = []
         self._rousing = False
 
     async def run(self) -> None:
@@ -61,12 +61,14 @@ class Slots(Generic[W]):
         if self._rousing or not self._queue:
             return
         self._rousing = True
-        if self._idle:
-            self._idle.pop().set()
-        else:
-            task = asyncio.get_running_loop().create_task(self._slot(), name="slot")
-            self._tasks.add(task)
-            task.add_done_callback(self._ended)
+        while self._idle:
+            called = self._idle.pop()
+            if not called.done():  # else its slot was cancelled
+                called.set_result(None)
+                return
+        task = asyncio.get_running_loop().create_task(self._slot(), name="slot")
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
@@ -87,6 +89,6 @@ class Slots(Generic[W]):
                     await lowlevel.checkpoint()
             if self._closed:
                 return
-            called = anyio.Event()
+            called: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._idle.append(called)
-            await called.wait()
+            await called

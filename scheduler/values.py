@@ -20,8 +20,12 @@ from scheduler.errors import InvalidJobError
 MAX_BODY_BYTES = 1_000_000
 MAX_DEPTH = 32
 MAX_NAME_CHARS = 512
-_MAX_INT = 2**63 - 1
+_MIN_INT, _MAX_INT = -(2**63), 2**63 - 1
 _BAD_TEXT = re.compile("[\x00\ud800-\udfff]")
+#: A NUL in JSON; or a backslash before "u0000", which the closer look lets pass.
+_NUL = b"\\u0000"
+#: Nothing but their text can be wrong with these.
+_SOUND = frozenset({str, bool, type(None)})
 
 
 def decode_json(text: str) -> Any:
@@ -34,8 +38,7 @@ def encode_json(value: Any, what: str = "payload") -> str:
 
     Raises ``InvalidJobError`` naming ``what`` and the place inside it.
     """
-    plain = _plain(value, what, 0)
-    encoded = pydantic_core.to_json(plain)
+    encoded = _encoded(value) or pydantic_core.to_json(_plain(value, what, 0))
     if len(encoded) > MAX_BODY_BYTES:
         raise InvalidJobError(
             f"{what} is {len(encoded):,} bytes of JSON; the limit is {MAX_BODY_BYTES:,}. Store the body elsewhere and pass a reference."
@@ -58,7 +61,7 @@ def check_int(value: int, what: str) -> int:
     """``value`` if it is an integer of at most 63 bits, else ``InvalidJobError``."""
     if isinstance(value, bool) or not isinstance(value, int):
         raise InvalidJobError(f"{what} must be a whole number, not {value!r}")
-    if not -_MAX_INT - 1 <= value <= _MAX_INT:
+    if not _MIN_INT <= value <= _MAX_INT:
         raise InvalidJobError(f"{what} does not fit in 63 bits: pass it as text")
     return value
 
@@ -74,6 +77,38 @@ def _check_characters(value: str, what: str) -> None:
     if bad:
         kind = "a NUL character" if bad.group() == "\x00" else "a lone surrogate"
         raise InvalidJobError(f"{what} has {kind} at position {bad.start()}, which no store can hold; remove it")
+
+
+def _encoded(value: Any) -> bytes | None:
+    """``value`` as JSON if it is sound and plain as it stands, which most are; None: look closer, to convert it or to say what is wrong."""
+    if not _is_plain(value, 0):
+        return None
+    try:
+        encoded = pydantic_core.to_json(value)
+    except ValueError:  # a lone surrogate
+        return None
+    return None if _NUL in encoded else encoded
+
+
+def _is_plain(value: Any, depth: int) -> bool:
+    """Whether ``value`` has only plain JSON types, text keys and numbers that can be stored. Text is for ``_encoded`` to check."""
+    kind = type(value)
+    if kind is dict:
+        if depth >= MAX_DEPTH:
+            return False
+        for key, item in value.items():
+            if type(key) is not str:
+                return False
+            if type(item) not in _SOUND and not _is_plain(item, depth + 1):
+                return False
+        return True
+    if kind is int:
+        return bool(_MIN_INT <= value <= _MAX_INT)
+    if kind is float:
+        return math.isfinite(value)
+    if kind is list or kind is tuple:
+        return depth < MAX_DEPTH and all(type(item) in _SOUND or _is_plain(item, depth + 1) for item in value)
+    return kind in _SOUND
 
 
 def _plain(value: Any, what: str, depth: int) -> Any:

@@ -5,7 +5,6 @@ Bulk input streams: it is read in blocks, stored a transaction a block, and a ba
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import sys
@@ -32,7 +31,7 @@ _BLOCK_BYTES = 262_144
 _MAX_LINE_BYTES = 2_000_000
 #: Bad lines kept for ``--json``; all are told on standard error and counted.
 _MAX_ERRORS = 1_000
-_FIELDS = frozenset(field.name for field in dataclasses.fields(NewJob))
+_FIELDS = frozenset(NewJob._fields)
 _FOR_ONE = ("payload", "priority", "run_after", "unique_key", "owner", "max_attempts", "timeout_s", "force")
 
 

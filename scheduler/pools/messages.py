@@ -73,7 +73,8 @@ class Report:
 
     ``wants``: the head of its line, ``waiting`` long. ``flying``: calls that may start already, or are under way.
     ``unused``: what was booked for calls that never started. ``heard``: readings with the time their call was sent.
-    ``let_in_at``: when the last call was sent that was let in.
+    ``let_in_at``: when the last call was sent that was let in. ``probing``: the call that tries whether the pool is open is this
+    worker's, and has not ended.
     """
 
     worker: str
@@ -86,6 +87,7 @@ class Report:
     heard: list[tuple[float, Reading]] = field(default_factory=list)
     rejections: list[Rejected] = field(default_factory=list)
     let_in_at: float | None = None
+    probing: bool = False
 
 
 @dataclass(frozen=True, slots=True)

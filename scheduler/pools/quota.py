@@ -117,7 +117,8 @@ class Quota:
             self._settle(used, step)
         for cost in report.unused:
             self._correct(Cost(-cost.input_tokens, -cost.output_tokens), step, calls=-1.0)
-        if report.answered and self.in_flight.answered(report.answered, self.desks.flying):
+        # Those that were answered are not in flight any more, but were.
+        if report.answered and self.in_flight.answered(report.answered, self.desks.flying + report.answered):
             step.tell("in_flight", limit=self.in_flight.limit, reason="clean")
         for rejected in report.rejections:
             self._reject(rejected, step)
@@ -173,7 +174,8 @@ class Quota:
         for reading in rejection.readings:
             self._hear(rejected.asked_at, reading, step)
         self._read_prose(rejected, step)
-        if rejection.kind == "overload" and self.in_flight.overloaded(max(1, self.desks.flying), rejected.asked_at, now):
+        flying = self.desks.flying + len(step.report.rejections)  # those were, until they were turned away
+        if rejection.kind == "overload" and self.in_flight.overloaded(flying, rejected.asked_at, now):
             step.tell("in_flight", limit=self.in_flight.limit, reason="overloaded")
         is_news = self.hold.is_news(rejected.asked_at)
         if is_news and self.hold.strike(rejection, now) and rejection.kind == "rate":
@@ -283,6 +285,8 @@ class Quota:
         """Whether nothing may start; sets ``probing`` when just one may."""
         grant, now = step.grant, step.now
         self._look_at_long_quotas(step)
+        if self.hold.probe_of == step.report.worker and not step.report.probing:
+            self.hold.probe_of = None  # it ended without a word on the quota, or never started
         door = self.hold.door(now)
         if door in (Door.SHUT, Door.TRYING):
             grant.reason = self.hold.reason

@@ -14,7 +14,7 @@ import pytest
 
 from scheduler import JobContext, NewJob, RateLimitError, Registry, Status, StoreBusyError, StoreFullError
 from scheduler.events import JobStarted, StoreFailing, StoreRecovered
-from scheduler.stores.sqlite import schema, writer
+from scheduler.stores.sqlite import schema, thread
 from tests.support.engine import engine, in_real_time
 from tests.support.odd_jobs import locked
 from tests.support.virtual_time import in_virtual_time
@@ -146,7 +146,7 @@ async def test_a_full_disk_loses_nothing_that_was_acknowledged_and_work_resumes_
         opened.append(schema.connect(path, read_only=read_only))
         return opened[-1]
 
-    monkeypatch.setattr(writer, "connect", connect)
+    monkeypatch.setattr(thread, "connect", connect)
     runs: list[str] = []
     async with engine(noting(runs, 0.3), sqlite, scheduler={"poll_interval_s": 0.1, "concurrency": 50}) as at:
         writing = opened[0]  # the store opens its writer first

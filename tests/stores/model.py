@@ -55,7 +55,7 @@ class Model:
 
     def create(self, draft: Draft, now: float) -> Receipt:
         self.seq += 1
-        asked = {name: getattr(draft, name) for name in Draft.__dataclass_fields__ if name != "force"}
+        asked = {name: getattr(draft, name) for name in Draft._fields if name != "force"}
         plain = {"status": Status.PENDING, "attempts": 0, "token": 0, "worker": None, "started_at": None, "created_at": now}
         self.jobs.append(a_job(**asked, **plain, seq=self.seq))
         return Receipt(draft.job_id)

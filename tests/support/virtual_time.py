@@ -1,7 +1,7 @@
 """An event loop whose clock jumps: an hour of timers passes in a blink, in the same order every time.
 
 When nothing is ready the loop does not wait for its next timer: it sets its clock to it. It does wait, for
-real, while somebody outside the loop owes it an answer: executor and anyio worker threads and aiosqlite's
+real, while somebody outside the loop owes it an answer: executor and anyio worker threads and SQLite's
 threads are known, other work is announced with ``real_work()``. Sockets between tasks of this process need
 nothing: what was sent on the loopback is there before ``send`` returns.
 
@@ -24,8 +24,8 @@ from anyio._backends._asyncio import WorkerThread
 T = TypeVar("T")
 P = ParamSpec("P")
 
-#: Modules whose futures a thread fulfils: executors (``wrap_future``) and aiosqlite's connections.
-_FULFILLED_BY_THREADS = frozenset({"asyncio.futures", "aiosqlite.core"})
+#: Modules whose futures a thread fulfils: executors (``wrap_future``), aiosqlite's connections and the SQLite store's.
+_FULFILLED_BY_THREADS = frozenset({"asyncio.futures", "aiosqlite.core", "scheduler.stores.sqlite.thread", "scheduler.stores.sqlite.writer"})
 #: Real seconds between two looks at whether a thread still works; an answer ends the wait at once.
 _LOOK_S = 0.05
 #: Without timers, work or traffic for so many real seconds nothing will ever happen.

@@ -238,7 +238,7 @@ class TestHolds:
         pool = Pool(Limits({"requests": 600.0}))
         pool.ask(T0, calls=20)
         before = pool.quota.paces(pool.limits, T0)
-        pool.ask(T0 + 1.0, flying=20, rejections=[Rejected(T0 + 0.5, rejection("overload"), ONE)])
+        pool.ask(T0 + 1.0, flying=19, rejections=[Rejected(T0 + 0.5, rejection("overload"), ONE)])
         assert pool.quota.in_flight.limit == 19
         assert pool.quota.paces(pool.limits, T0) == before
 

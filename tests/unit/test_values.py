@@ -10,13 +10,14 @@ from enum import IntEnum, StrEnum
 from types import MappingProxyType
 from typing import Any
 
+import pydantic_core
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from scheduler.errors import InvalidJobError
-from scheduler.values import MAX_BODY_BYTES, MAX_NAME_CHARS, check_int, check_text, decode_json, encode_json, printable
+from scheduler.values import MAX_BODY_BYTES, MAX_NAME_CHARS, _encoded, _plain, check_int, check_text, decode_json, encode_json, printable
 
 LARGEST = 2**63 - 1
 
@@ -63,6 +64,30 @@ def test_what_is_stored_comes_back_as_it_was(value: Any) -> None:
     text = encode_json(value)
     assert decode_json(text) == value
     assert json.loads(text) == value
+
+
+odd = st.recursive(
+    storable
+    | st.text(st.sampled_from(list("ab\\u0\x00\ud800")), max_size=8)
+    | st.sampled_from([math.nan, LARGEST + 1, -LARGEST - 2, b"", {1}, {2: 3}, {None: 4}]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["a", "\x00", "\udfff", "\\u0000"]), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@given(odd)
+def test_the_quick_look_lets_pass_what_the_close_one_does_and_as_the_same_text(value: Any) -> None:
+    quick = _encoded(value)
+    if quick is not None:
+        assert quick == pydantic_core.to_json(_plain(value, "payload", 0))
+
+
+def test_most_payloads_need_no_close_look() -> None:
+    assert _encoded({"name": "größe", "n": [1, 2.5, None, True], "deep": {"er": "\n"}}) is not None
+
+
+def test_what_only_looks_like_a_nul_is_kept() -> None:
+    assert decode_json(encode_json({"text": "\\u0000"})) == {"text": "\\u0000"}
 
 
 @pytest.mark.parametrize(

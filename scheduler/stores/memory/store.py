@@ -6,7 +6,7 @@ So a cancelled caller changed nothing. Does not belong here: how jobs are found 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from heapq import nsmallest
 from itertools import islice
 from typing import TypeVar
@@ -291,7 +291,8 @@ class MemoryStore:
 
 
 def _new_job(seq: int, draft: Draft, now: float) -> Job:
-    asked = {field.name: getattr(draft, field.name) for field in fields(draft) if field.name != "force"}
+    asked = draft._asdict()
+    del asked["force"]
     unset = dict.fromkeys(Job._fields)
     return Job(**{**unset, **asked, "seq": seq, "status": Status.PENDING, "attempts": 0, "crashes": 0, "token": 0, "created_at": now})
 

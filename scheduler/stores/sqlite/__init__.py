@@ -1,6 +1,7 @@
 """The default store: one SQLite file in WAL mode, safe for several processes.
 
-``schema`` opens files and migrates them, ``writer`` owns the writing connection and group-commits.
+``schema`` opens files and migrates them, ``thread`` is a connection with its thread, ``writer`` owns the writing one and
+group-commits.
 What runs inside a transaction, as plain functions of the connection: ``enqueueing``, ``claiming``,
 ``settling``, ``people``, ``gates``, ``sharing``, ``workers``. ``rows`` and ``query`` turn records into SQL and back,
 ``hints`` wakes other processes, ``store`` puts the verbs of the port on top.

@@ -52,7 +52,6 @@ def _claim_lane(
     if Gate.CLOSED in gates.values() or Gate.PROBING in gates.values():
         return []
     probing = tuple(scope for scope, gate in gates.items() if gate is Gate.PROBE)
-    _promote(connection, want, now_us)
     rows = _take(connection, want, min(want.limit, 1) if probing else want.limit, worker, now_us)
     claims = [_claim_from(row, worker, now_us, probing) for row in rows]
     if claims and probing:
@@ -68,21 +67,36 @@ def _take(connection: sqlite3.Connection, want: Want, limit: int, worker: str, n
     A claim may ride in one transaction with an enqueue whose clock was read a moment later: no job starts before
     it is due, so the later of the two readings is its start.
     """
-    only = f" AND target_type IN ({', '.join('?' * len(want.target_types))})" if want.target_types is not None else ""
-    packed = connection.execute(
-        f"SELECT CAST(json_group_array({JOB_ARRAY}) AS BLOB) FROM (SELECT * FROM jobs WHERE task_type = ? AND ready = 1{only} "
-        "ORDER BY priority DESC, seq LIMIT ?)",
-        (want.task_type, *(want.target_types or ()), limit),
-    ).fetchone()[0]
+    some_fell_due, packed = _look(connection, want, limit, now_us)
+    if some_fell_due:
+        _promote(connection, want, now_us)
+        packed = _look(connection, want, limit, now_us)[1]
     rows = _unpacked(packed)
     if rows:
-        connection.execute(
-            "UPDATE jobs SET status = 'processing', attempts = attempts + 1, token = token + 1, worker = ?, "
-            "started_us = max(?, run_after_us), ready = NULL "
-            "WHERE seq IN (SELECT value FROM json_each(?))",
-            (worker, now_us, str([row[0] for row in rows])),
-        )
+        seqs = [row[0] for row in rows]
+        which = ("seq = ?", seqs[0]) if len(seqs) == 1 else ("seq IN (SELECT value FROM json_each(?))", str(seqs))
+        connection.execute(f"{_CLAIMED} WHERE {which[0]}", (worker, now_us, which[1]))
     return sorted(rows, key=lambda row: (-row[9], row[0]))
+
+
+#: What is claimable, and whether more is once it is promoted: one question, as an idle lane's next job is what it is asked for most.
+_LOOK = (
+    "SELECT EXISTS (SELECT 1 FROM jobs WHERE ready = 0 AND task_type = ?1 AND run_after_us <= ?2), "
+    f"(SELECT CAST(json_group_array({JOB_ARRAY}) AS BLOB) FROM (SELECT * FROM jobs WHERE task_type = ?1 AND ready = 1{{only}} "
+    "ORDER BY priority DESC, seq LIMIT ?3))"
+)
+_CLAIMED = (
+    "UPDATE jobs SET status = 'processing', attempts = attempts + 1, token = token + 1, worker = ?, "
+    "started_us = max(?, run_after_us), ready = NULL"
+)
+
+
+def _look(connection: sqlite3.Connection, want: Want, limit: int, now_us: int) -> tuple[int, bytes]:
+    types = want.target_types
+    only = "" if types is None else f" AND target_type IN ({', '.join(f'?{number}' for number in range(4, 4 + len(types)))})"
+    values = (want.task_type, now_us, limit, *(types or ()))
+    found: tuple[int, bytes] = connection.execute(_LOOK.format(only=only), values).fetchone()
+    return found
 
 
 def _unpacked(packed: bytes) -> list[list[Any]]:

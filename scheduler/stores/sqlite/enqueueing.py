@@ -8,29 +8,48 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
+from functools import cache
 from itertools import chain
 
 from scheduler.job import Draft, Receipt
 from scheduler.stores.sqlite.query import UNFINISHED_SQL
 from scheduler.stores.sqlite.rows import DRAFT_COLUMNS, chunks, draft_values, us, values_text
 
+#: Jobs inserted in one step, at most: a portion of the bulk path. SQLite binds 32,766 values, 14 are a job's.
+_INSERTS = (1_024, 128, 16, 1)
+
 
 def enqueue(connection: sqlite3.Connection, drafts: Sequence[Draft], now: float) -> list[Receipt]:
     """Insert ``drafts``; those with a unique key or a fingerprint are looked up first."""
     now_us = us(now)
-    if not any(draft.unique_key or draft.fingerprint for draft in drafts):
-        for chunk in chunks(drafts):
-            rows = chain.from_iterable(draft_values(draft, now_us) for draft in chunk)
-            connection.execute(f"INSERT INTO jobs ({DRAFT_COLUMNS}) {values_text(len(chunk), 14)}", tuple(rows))
-        return [Receipt(draft.job_id) for draft in drafts]
-    return [_enqueue_one(connection, draft, now_us) for draft in drafts]
+    if not _are_plain(drafts):
+        return [_enqueue_one(connection, draft, now_us) for draft in drafts]
+    for chunk in chunks(drafts, _INSERTS):
+        rows = chain.from_iterable([draft_values(draft, now_us) for draft in chunk])
+        connection.execute(_insert(len(chunk)), tuple(rows))
+    return [Receipt(draft.job_id) for draft in drafts]
+
+
+def is_one_statement(drafts: Sequence[Draft]) -> bool:
+    """Whether ``enqueue`` inserts all of ``drafts`` in one step and does nothing else."""
+    return len(drafts) in _INSERTS and _are_plain(drafts)
+
+
+def _are_plain(drafts: Sequence[Draft]) -> bool:
+    """Whether nothing can stand for any of ``drafts``."""
+    return not any(draft.unique_key or draft.fingerprint for draft in drafts)
+
+
+@cache
+def _insert(rows: int) -> str:
+    return f"INSERT INTO jobs ({DRAFT_COLUMNS}) {values_text(rows, 14)}"
 
 
 def _enqueue_one(connection: sqlite3.Connection, draft: Draft, now_us: int) -> Receipt:
     standing = _standing(connection, draft)
     if standing is not None:
         return standing
-    connection.execute(f"INSERT INTO jobs ({DRAFT_COLUMNS}) {values_text(1, 14)}", draft_values(draft, now_us))
+    connection.execute(_insert(1), draft_values(draft, now_us))
     return Receipt(draft.job_id)
 
 

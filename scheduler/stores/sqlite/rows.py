@@ -19,8 +19,9 @@ JOB_COLUMNS = (
 #: One JSON text for many rows: a row at a time, SQLite and the event loop would trade the GIL for every row.
 JOB_ARRAY = "json_array(" + JOB_COLUMNS + ")"
 
+#: In the order of ``Draft``'s fields.
 DRAFT_COLUMNS = (
-    "job_id, task_type, target_type, target_id, payload_json, priority, run_after_us, max_attempts, timeout_s, unique_key, owner, "
+    "job_id, task_type, target_type, target_id, payload_json, priority, run_after_us, unique_key, owner, max_attempts, timeout_s, "
     "fingerprint, created_us, ready"
 )
 PAUSE_COLUMNS = "scope, until_us, reason, set_us, set_by, strikes, probe"
@@ -59,10 +60,7 @@ def job_from(row: Sequence[Any]) -> Job:
 def draft_values(draft: Draft, now_us: int) -> tuple[Any, ...]:
     """A row of ``DRAFT_COLUMNS``."""
     run_after_us = us(draft.run_after)
-    return (
-        draft.job_id, draft.task_type, draft.target_type, draft.target_id, draft.payload_json, draft.priority, run_after_us,
-        draft.max_attempts, draft.timeout_s, draft.unique_key, draft.owner, draft.fingerprint, now_us, int(run_after_us <= now_us),
-    )  # fmt: skip
+    return (*draft[:6], run_after_us, *draft[7:12], now_us, run_after_us <= now_us)
 
 
 def window_from(row: Sequence[Any]) -> PauseWindow:
@@ -94,10 +92,10 @@ def values_text(rows: int, columns: int) -> str:
     return "VALUES " + ", ".join([row] * rows)
 
 
-def chunks(items: Sequence[Any]) -> Iterator[Sequence[Any]]:
-    """``items`` in pieces of 128, 16 and 1: few lengths, so that few statements are compiled."""
+def chunks(items: Sequence[Any], sizes: tuple[int, ...] = (128, 16, 1)) -> Iterator[Sequence[Any]]:
+    """``items`` in pieces of few ``sizes``, so that few statements are compiled."""
     start = 0
-    for size in (128, 16, 1):
+    for size in sizes:
         while len(items) - start >= size:
             yield items[start : start + size]
             start += size

@@ -28,7 +28,8 @@ from scheduler.stores.sqlite.rows import (
     window_from,
     worker_from,
 )
-from scheduler.stores.sqlite.writer import Connection, Writer, open_connection
+from scheduler.stores.sqlite.thread import ConnectionThread
+from scheduler.stores.sqlite.writer import Writer
 
 T = TypeVar("T")
 
@@ -66,7 +67,7 @@ class SqliteStore:
         self.path = Path(path)
         self._hints: Hints | None = None
         self._writer: Writer | None = None
-        self._reader: Connection | None = None
+        self._reader: ConnectionThread | None = None
 
     @property
     def url(self) -> str:
@@ -75,8 +76,10 @@ class SqliteStore:
     async def open(self) -> None:
         await to_thread.run_sync(schema.prepare, self.path)
         self._hints = Hints()
-        self._writer = Writer(await open_connection(self.path), self.path, self._hints.send)
-        self._reader = await open_connection(self.path, read_only=True)
+        writing, self._reader = ConnectionThread(self.path), ConnectionThread(self.path, read_only=True)
+        await writing.open()
+        self._writer = Writer(writing, self.path, self._hints.send)
+        await self._reader.open()
 
     async def close(self) -> None:
         if self._hints is not None:
@@ -96,7 +99,12 @@ class SqliteStore:
     # -- jobs in
 
     async def enqueue(self, drafts: Sequence[Draft], now: float, on_stored: Callable[[list[Receipt]], None] | None = None) -> list[Receipt]:
-        return await self._write(lambda connection: enqueueing.enqueue(connection, drafts, now), durable=True, on_commit=on_stored)
+        return await self._write(
+            lambda connection: enqueueing.enqueue(connection, drafts, now),
+            durable=True,
+            one_statement=enqueueing.is_one_statement(drafts),
+            on_commit=on_stored,
+        )
 
     # -- attempts
 
@@ -192,11 +200,16 @@ class SqliteStore:
     # -- plumbing
 
     async def _write(
-        self, change: Callable[[sqlite3.Connection], T], *, durable: bool = False, on_commit: Callable[[T], None] | None = None
+        self,
+        change: Callable[[sqlite3.Connection], T],
+        *,
+        durable: bool = False,
+        one_statement: bool = False,
+        on_commit: Callable[[T], None] | None = None,
     ) -> T:
         if self._writer is None:
             raise StoreError("the store is closed")
-        return await self._writer.do(change, durable=durable, on_commit=on_commit)
+        return await self._writer.do(change, durable=durable, one_statement=one_statement, on_commit=on_commit)
 
     async def _read(self, question: Callable[..., T], *args: Any) -> T:
         if self._reader is None:

@@ -21,10 +21,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-import aiosqlite
+from anyio import lowlevel
 
 from scheduler.errors import SchedulerError, StoreError, StoreFullError
-from scheduler.stores.sqlite.schema import connect, translated
+from scheduler.stores.sqlite.schema import translated
+from scheduler.stores.sqlite.thread import ConnectionThread
 
 T = TypeVar("T")
 #: As SQLite does it: the data and the file's size, not its time stamps.
@@ -41,68 +42,55 @@ GROUP = 256
 class _Request:
     work: Work
     durable: bool
+    one_statement: bool
     on_commit: Callable[[Any], None] | None
     future: asyncio.Future[Any]
 
 
-class Connection(aiosqlite.Connection):
-    """An aiosqlite connection that runs a whole function in its thread: one hop for many statements."""
-
-    async def run(self, function: Callable[..., T], *args: Any) -> T:
-        # aiosqlite's own way to its thread; unannotated there
-        result: T = await self._execute(function, self._conn, *args)  # type: ignore[no-untyped-call]
-        return result
-
-
-async def open_connection(path: Path, *, read_only: bool = False) -> Connection:
-    """A connection with a thread of its own; raises ``StoreError`` when the file cannot be opened."""
-    connection = Connection(lambda: connect(path, read_only=read_only), iter_chunk_size=64)
-    # A store that was never closed, or a stuck file system, must not keep the process from ending.
-    # (aiosqlite up to 0.21 is a thread, later it has one.)
-    thread: Any = getattr(connection, "_thread", connection)
-    thread.daemon = True
-    try:
-        await connection
-    except sqlite3.Error as error:
-        raise translated(error, path) from error
-    return connection
-
-
 class Writer:
-    """Owns the writing connection. Its tasks live while there is work and are nobody's children."""
+    """Owns the writing connection. It has no task: the loop hands a group over, the thread's answer calls back."""
 
-    def __init__(self, connection: Connection, path: Path, after_commit: Work) -> None:
-        self._connection = connection
+    def __init__(self, thread: ConnectionThread, path: Path, after_commit: Work) -> None:
+        self._thread = thread
         self._path = path
         self._transactions = _Transactions(path, after_commit)
+        self._loop = asyncio.get_running_loop()
         self._pending: deque[_Request] = deque()
-        self._under_way: set[asyncio.Task[None]] = set()
+        self._under_way: set[asyncio.Future[None]] = set()
+        self._starting = False
         self._syncing = False
         self._closed = False
 
     async def do(
-        self, work: Callable[[sqlite3.Connection], T], *, durable: bool = False, on_commit: Callable[[T], None] | None = None
+        self,
+        work: Callable[[sqlite3.Connection], T],
+        *,
+        durable: bool = False,
+        one_statement: bool = False,
+        on_commit: Callable[[T], None] | None = None,
     ) -> T:
         """Run ``work`` in a transaction; ``durable`` syncs it to disk before this returns.
 
+        ``one_statement``: all that it does is one statement, which without company is a transaction by itself.
         ``on_commit`` is told the result in the event loop once it is committed, before anybody can act on it.
 
         Raises ``StoreBusyError``, ``StoreFullError`` … or whatever ``SchedulerError`` the work itself raises.
         """
         if self._closed:
             raise StoreError("the store is closed")
-        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._pending.append(_Request(work, durable, on_commit, future))
+        future: asyncio.Future[T] = self._loop.create_future()
+        self._pending.append(_Request(work, durable, one_statement, on_commit, future))
         self._start()
         return await future
 
     async def close(self) -> None:
         """Finish what was accepted, then close the connection."""
         self._closed = True
-        while self._under_way:
-            await asyncio.wait(self._under_way)
+        while self._pending or self._under_way:
+            self._start()
+            await (asyncio.wait(self._under_way) if self._under_way else lowlevel.checkpoint())
         self._transactions.close()
-        await self._connection.close()
+        await self._thread.close()
 
     def _start(self) -> None:
         """Have one more group committed, unless it had better gather.
@@ -110,36 +98,35 @@ class Writer:
         While one group waits for the disk a second one may stand behind it, so that the thread has work at once. Behind a
         group that only computes it would only be smaller, and both would want the GIL.
         """
-        if self._pending and (not self._under_way or (self._syncing and len(self._under_way) == 1)):
-            task = asyncio.create_task(self._commit(), name="sqlite writer")
-            self._under_way.add(task)
-            task.add_done_callback(self._ended)
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        self._under_way.discard(task)
-        self._start()
-
-    async def _commit(self) -> None:
-        # Taken here and not in ``_start``: whoever asks in the same turn of the loop rides along.
-        group = [self._pending.popleft() for _ in range(min(GROUP, len(self._pending)))]
-        if not group:
+        if self._starting or not self._pending:
             return
-        durable = any(request.durable for request in group)
-        self._syncing = durable
+        if not self._under_way or (self._syncing and len(self._under_way) == 1):
+            self._starting = True
+            self._loop.call_soon(self._hand_over)  # and not at once: whoever asks in the same turn of the loop rides along
+
+    def _hand_over(self) -> None:
+        self._starting = False
+        group = [self._pending.popleft() for _ in range(min(GROUP, len(self._pending)))]
+        self._syncing = any(request.durable for request in group)
+        ended: asyncio.Future[None] = self._loop.create_future()
+        self._under_way.add(ended)
+        self._thread.post(lambda connection: self._commit(connection, group, ended))
+
+    def _commit(self, connection: sqlite3.Connection, group: Sequence[_Request], ended: asyncio.Future[None]) -> None:
+        """In the thread."""
         try:
-            loop = asyncio.get_running_loop()
-
-            def early(answers: Answers) -> None:
-                loop.call_soon_threadsafe(_tell_early, group, answers)
-
-            answers = await self._connection.run(self._transactions.run, group, early)
-        except BaseException as error:
-            # The thread is gone or the loop is closing: nobody may wait for ever.
+            answers = self._transactions.run(connection, group, lambda answers: self._thread.tell(_tell_early, group, answers))
+        except BaseException as error:  # nobody may wait for ever
             answers = [(None, StoreError(f"{self._path}: the store stopped: {error!r}"))] * len(group)
-            if not isinstance(error, Exception):
-                raise
-        finally:
+        self._thread.tell(self._finish, group, answers, ended)
+
+    def _finish(self, group: Sequence[_Request], answers: Answers, ended: asyncio.Future[None]) -> None:
+        self._under_way.discard(ended)
+        ended.set_result(None)
+        try:
             _answer(group, answers)
+        finally:
+            self._start()
 
 
 def _tell_early(group: Sequence[_Request], answers: Answers) -> None:
@@ -175,9 +162,7 @@ class _Transactions:
     def run(self, connection: sqlite3.Connection, group: Sequence[_Request], early: Callable[[Answers], object]) -> Answers:
         """Commit the group together; if a piece of work fails, each piece on its own, so that it fails alone."""
         try:
-            connection.execute("BEGIN IMMEDIATE")
-            values = [request.work(connection) for request in group]
-            connection.execute("COMMIT")
+            values = _committed(connection, group)
         except Exception as error:
             _roll_back(connection)
             if len(group) > 1 and not isinstance(error, sqlite3.OperationalError):
@@ -214,6 +199,15 @@ class _Transactions:
         if self._wal is not None:
             os.close(self._wal)
             self._wal = None
+
+
+def _committed(connection: sqlite3.Connection, group: Sequence[_Request]) -> list[Any]:
+    if len(group) == 1 and group[0].one_statement:  # every step hands over the GIL: one is better than three
+        return [group[0].work(connection)]
+    connection.execute("BEGIN IMMEDIATE")
+    values = [request.work(connection) for request in group]
+    connection.execute("COMMIT")
+    return values
 
 
 def _roll_back(connection: sqlite3.Connection) -> None:
