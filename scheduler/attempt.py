@@ -44,6 +44,7 @@ MAX_THREADS = 4_096
 class Attempt:
     """A claimed job on its way through the pipe. ``verdict`` is set by whoever stops it from outside.
 
+    ``in_call``: it was stopped in the middle of a call to its provider.
     ``disowned``: its end is being decided, nobody else may; ``handed_over``: the settler has it.
     """
 
@@ -52,6 +53,7 @@ class Attempt:
         "deadline",
         "disowned",
         "handed_over",
+        "in_call",
         "limit_s",
         "policy",
         "route",
@@ -75,6 +77,7 @@ class Attempt:
         self.verdict: Outcome | None = None
         self.disowned = False
         self.handed_over = False
+        self.in_call = False
 
     @property
     def job(self) -> Job:
@@ -182,7 +185,7 @@ class Runner:
         if pool:
             job = job._replace(attempts=self._health.attempts(job))
             is_last = job.attempts >= (job.max_attempts or attempt.policy.max_attempts)
-            is_outage = await self._health.is_outage(pool, attempt.claim.lease, outcome, now, is_last=is_last)
+            is_outage = await self._health.is_outage(pool, attempt.claim.lease, outcome, now, is_last=is_last, in_call=attempt.in_call)
         return decide(job, outcome, attempt.policy, now, self._rng, is_outage=is_outage)
 
     async def disown(self, attempt: Attempt, outcome: Outcome) -> None:
@@ -235,6 +238,7 @@ class Runner:
             outcome = _why(attempt) if stopped else Raised(error)
         finally:
             pool.over()
+            attempt.in_call = pool.was_cut
             self.current.pop(task, None)
             if task is not None and task.cancelling():
                 await _absorb_cancellation(task)

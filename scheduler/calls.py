@@ -76,6 +76,8 @@ class JobPool:
         self._limit = limit
         self._waited_s = self._began_at = 0.0
         self._waiting = 0
+        #: A call was cancelled under way.
+        self.was_cut = False
         self._task_type = task_type
         self._clock = clock
         self._expected = booth is not None and task_type in booth.callers
@@ -162,6 +164,7 @@ class PoolRequest:
             return
         if place is None or booth is None:
             return
+        self._pool.was_cut |= not isinstance(error, Exception)
         rejection = read_rejection(error, now)
         if rejection is None:
             answer = thrown_answer(error)

@@ -72,12 +72,15 @@ def decide(job: Job, outcome: Outcome, policy: Policy, now: float, rng: Random, 
     return _DECISIONS[type(outcome)](job, outcome, policy, now, rng)
 
 
-def health_of(outcome: Outcome, now: float) -> bool | None:
-    """Whether ``outcome`` shows that the provider works (True) or fails for now (False); None if it shows neither."""
+def health_of(outcome: Outcome, now: float, *, in_call: bool) -> bool | None:
+    """Whether ``outcome`` shows that the provider works (True) or fails for now (False); None if it shows neither.
+
+    ``in_call``: a call to the provider was under way when the attempt was stopped, so a time-out is the provider's.
+    """
     if isinstance(outcome, Returned | BadResult):
         return True
     if isinstance(outcome, TimedOut):
-        return False
+        return False if in_call else None
     if not isinstance(outcome, Raised):
         return None
     error = loudest(outcome.error, now)

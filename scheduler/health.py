@@ -54,21 +54,20 @@ class Health:
         given_back_at = self._given_back.get(job.job_id)
         return job.attempts - (given_back_at is not None and (job.started_at or 0.0) <= given_back_at)
 
-    async def is_outage(self, pool: str, lease: Lease, outcome: Outcome, now: float, *, is_last: bool) -> bool:
+    async def is_outage(self, pool: str, lease: Lease, outcome: Outcome, now: float, *, is_last: bool, in_call: bool) -> bool:
         """Take in how an attempt ended; whether that was the provider's failure and not the job's.
 
-        ``is_last``: its job has no attempt left, should it be the job's.
+        ``is_last``: its job has no attempt left, should it be the job's. ``in_call``: it was stopped in the middle of a call.
         """
         seen = self._pools.setdefault(pool, _Pool())
         seen.running = max(0, seen.running - 1)
         try:
-            return await self._judged(pool, seen, lease, outcome, now, is_last)
+            return await self._judged(pool, seen, lease, health_of(outcome, now, in_call=in_call), now, is_last)
         finally:
             seen.ended.set()
             seen.ended = anyio.Event()
 
-    async def _judged(self, pool: str, seen: _Pool, lease: Lease, outcome: Outcome, now: float, is_last: bool) -> bool:
-        works = health_of(outcome, now)
+    async def _judged(self, pool: str, seen: _Pool, lease: Lease, works: bool | None, now: float, is_last: bool) -> bool:
         if works is None:
             return False
         if works:

@@ -77,6 +77,12 @@ class Day:
         self.calls += calls
         self.tokens += tokens
 
+    def calls_left(self, most_calls: float | None, now: float) -> int | None:
+        """How many more calls the day allows."""
+        if most_calls is None:
+            return None
+        return int(max(0.0, most_calls - (self.calls if self.number == int(now // DAY_S) else 0.0)))
+
     def used_up_until(self, most_calls: float | None, most_tokens: float | None, now: float) -> float | None:
         """The next midnight, when the day's quota is used up."""
         if self.number != int(now // DAY_S):

@@ -71,7 +71,7 @@ def portrait(
         held=held,
         pause=window,
         began_at=quota.began_at,
-        is_searching=_is_blind(quota, limits) and quota.blind.searching,
+        is_searching=quota.is_blind(limits) and quota.blind.searching,
         is_distrusted=quota.distrusted,
     )
     return replace(seen, summary=sentence(seen, now, zone))
@@ -98,14 +98,9 @@ def _known(quota: Quota, limits: Limits, now: float) -> list[KnownLimit]:
     for name, meter in quota.meters.items():
         if meter.limit is not None or meter.remaining is not None:
             found.append(_said(meter, name, quota, mean, now))
-    if _is_blind(quota, limits):
+    if quota.is_blind(limits):
         found.append(_found_out(quota, now))
     return found
-
-
-def _is_blind(quota: Quota, limits: Limits) -> bool:
-    """As the quota itself sees it: nothing states a limit that can be kept to, or what is stated is not true."""
-    return quota.distrusted or not any(meter.rate(limits.per_minute.get(name)) for name, meter in quota.meters.items())
 
 
 def _said(meter: Meter, name: str, quota: Quota, mean: Cost, now: float) -> KnownLimit:

@@ -31,6 +31,8 @@ from scheduler.pools.timeline import LARGE_S
 HORIZON_S, HORIZON_CALLS, HORIZON_MOST_S = 0.25, 4.0, 1.0
 #: How soon to ask again while somebody else's call tries whether the pool is open.
 TRYING_S = 0.1
+#: A pace of our own guessing grows while at least this share of it was used over so many seconds.
+USED_SHARE, USED_S = 0.7, 4.0
 #: Rejections that a known limit does not explain, so close together, show that it is not the real one.
 CONTRADICTION_S = 180.0
 #: A limit that what 429s show exceeds by this much was the real one after all.
@@ -187,9 +189,9 @@ class Quota:
     def _learn_from_rejection(self, step: _Step) -> None:
         """Calls were flowing, and one was too many."""
         step.paces = self.paces(step.limits, step.now)
-        if not self._is_blind(step.limits):
+        if not self.is_blind(step.limits):
             self._contradicted(step)
-        if self._is_blind(step.limits):
+        if self.is_blind(step.limits):
             self.blind.rejected(step.now)
             step.tell("pace", calls_per_minute=round(60 * self.blind.pace, 2))
 
@@ -240,7 +242,7 @@ class Quota:
 
     # -- the pace
 
-    def _is_blind(self, limits: Limits) -> bool:
+    def is_blind(self, limits: Limits) -> bool:
         """Whether nothing states a limit, or what is stated is not true."""
         return self.distrusted or not any(meter.rate(limits.per_minute.get(name)) for name, meter in self.meters.items())
 
@@ -270,6 +272,9 @@ class Quota:
         if self._is_shut(step):
             return
         room = 1 if grant.probing else len(report.wants)
+        left_today = self.day.calls_left(step.limits.requests_per_day, now)
+        if left_today is not None:
+            room = min(room, left_today)
         limit = self._in_flight_limit(step.limits)
         if limit is not None:
             grant.max_flying = self.desks.may_fly(report.worker, limit)
@@ -353,7 +358,10 @@ class Quota:
 
     def _grow(self, step: _Step) -> None:
         """Calls wait for the pace: where it is our own guess, try a little more."""
-        if step.grant.probing or not self._is_blind(step.limits) or not self.blind.grow(step.now):
+        used_per_s = self.ledger.since(Dimension.REQUESTS, step.now - USED_S) / USED_S
+        if step.grant.probing or not self.is_blind(step.limits) or used_per_s < USED_SHARE * self.blind.pace:
+            return  # a pace that is not used shows nothing
+        if not self.blind.grow(step.now):
             return
         if self.distrusted:
             self.distrusted = False

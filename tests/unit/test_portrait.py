@@ -14,7 +14,7 @@ from scheduler.pools.blind import START_PACE
 from scheduler.pools.desks import SILENT_S
 from scheduler.pools.hold import PROBE_LOST_S, Door
 from scheduler.pools.messages import Cost, Limits, Rejected, Report, Used
-from scheduler.pools.meter import HEADROOM
+from scheduler.pools.meter import HEADROOM, VOTES
 from scheduler.pools.portrait import portrait, portraits
 from scheduler.pools.prose import Prose
 from scheduler.pools.quota import PROSE, Quota
@@ -93,10 +93,11 @@ class TestLimits:
         found = limit_of(after(heard(a_reading(10_000.0, 9_000.0, RPD, period_s=86_400.0))), RPD)
         assert (found.limit, found.pace_per_minute, found.binds) == (10_000.0, None, False)
 
-    @pytest.mark.parametrize(("reset_s", "kind"), [(3.0, "bucket"), (41.0, "window")])
-    def test_window_or_bucket_is_told_once_it_is_known(self, reset_s: float, kind: str) -> None:
-        readings = [heard(a_reading(600.0, 570.0 - number, reset_s=reset_s)) for number in range(8)]
-        assert limit_of(after(*readings), RPM).kind == kind
+    @pytest.mark.parametrize(("votes", "kind"), [(VOTES, "bucket"), (-VOTES, "window"), (0, None)])
+    def test_window_or_bucket_is_told_once_it_is_known(self, votes: int, kind: str | None) -> None:
+        quota = after(heard(a_reading()))
+        quota.meters[RPM].votes = votes
+        assert limit_of(quota, RPM).kind == kind
 
     def test_what_a_429_says_is_a_limit_too(self) -> None:
         prose = Prose(Dimension.REQUESTS, 20.0, 60.0)
@@ -135,7 +136,7 @@ def a_random_report(rng: Random, now: float) -> Report:
         waiting=3,
         flying=rng.randrange(6),
         answered=rng.randrange(3),
-        used=[Used("t", COST, 400.0, Cost(rng.uniform(1, 900), 50.0))] if sort < 0.5 else [],
+        used={"t": Used(1, COST, Cost(rng.uniform(1, 900), 50.0), 400.0, 500.0)} if sort < 0.5 else {},
         heard=[(now - 0.5, reading)] if sort < 0.3 else [],
         rejections=[rejected] if sort > 0.8 else [],
         let_in_at=now - 0.2 if sort < 0.6 else None,
@@ -144,7 +145,7 @@ def a_random_report(rng: Random, now: float) -> Report:
 
 class TestPace:
     def test_the_lowest_in_calls_of_the_usual_size_binds(self) -> None:
-        used = [Used("t", COST, None, COST)]
+        used = {"t": Used(1, COST, COST)}
         quota = after(heard(a_reading(), a_reading(100_000.0, 99_000.0, TPM), used=used))
         portrait_ = seen(quota)
         assert portrait_.binding is not None
@@ -159,9 +160,11 @@ class TestPace:
         assert portrait_.summary == "paced at 89,730 tokens a minute by the configured tokens_per_minute; no call yet"
 
     def test_it_is_slowed_when_little_is_left(self) -> None:
-        quota = after(heard(a_reading(600.0, 600.0), a_reading(600.0, 30.0)))
+        quota = after(heard(a_reading(600.0, 600.0)))
+        assert not limit_of(quota, RPM).is_slowed
+        quota.meters[RPM].ease = 0.5
         assert limit_of(quota, RPM).is_slowed
-        assert seen(quota).summary == f"slowed to 120 calls a minute: {RPM} says 30 of 600 requests left; idle"
+        assert seen(quota).summary == f"slowed to 299 calls a minute: {RPM} says 600 of 600 requests left; idle"
 
     @pytest.mark.parametrize("seed", range(30))
     def test_it_is_the_pace_that_calls_are_booked_at(self, seed: int) -> None:

@@ -50,7 +50,7 @@ def share(pool: str, report: Report, limits: Limits | None = None) -> None:
 def a_busy_pool(pool: str = "main") -> None:
     now = SystemClock.now()
     reading = Reading(Dimension.REQUESTS, 600.0, 590.0, None, 60.0, 0.0, RPM)
-    share(pool, Report("worker-1", waiting=40, flying=12, heard=[(now - 1.0, reading)], used=[Used("good", COST, None, COST)]))
+    share(pool, Report("worker-1", waiting=40, flying=12, heard=[(now - 1.0, reading)], used={"good": Used(1, COST, COST)}))
     share(pool, Report("worker-2", waiting=2, flying=3))
 
 
