@@ -49,6 +49,7 @@ class Attempt:
 
     __slots__ = (
         "_deadline",
+        "_standing",
         "_stood_at",
         "claim",
         "deadline",
@@ -72,6 +73,7 @@ class Attempt:
         self.started = 0.0
         self.waited_s = 0.0
         self.deadline = self._deadline = float("inf")
+        self._standing = 0
         self._stood_at = 0.0
         self.limit_s = claim.job.timeout_s if claim.job.timeout_s is not None else policy.timeout_s
         self.stopped_at: float | None = None
@@ -97,13 +99,16 @@ class Attempt:
             self.scope.cancel()
 
     def stand_still(self) -> None:
-        """The time limit stands still: the handler waits for its provider's quota."""
-        self._stood_at = anyio.current_time()
-        self._limit_at(float("inf"))
+        """The time limit stands still: the handler waits for its provider's quota, perhaps with several calls."""
+        self._standing += 1
+        if self._standing == 1:
+            self._stood_at = anyio.current_time()
+            self._limit_at(float("inf"))
 
     def go_on(self) -> None:
-        """The time limit goes on, with as much left as before."""
-        if self.limit_s is not None:
+        """One wait is over; after the last the time limit goes on, with as much left as before."""
+        self._standing -= 1
+        if self._standing == 0 and self.limit_s is not None:
             self._limit_at(self._deadline + anyio.current_time() - self._stood_at)
 
     def _limit_at(self, deadline: float) -> None:
