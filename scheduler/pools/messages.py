@@ -73,7 +73,7 @@ class Report:
 
     ``wants``: the head of its line, ``waiting`` long. ``flying``: calls that may start already, or are under way.
     ``unused``: what was booked for calls that never started. ``heard``: readings with the time their call was sent.
-    ``let_in_at``: when the last call was sent that was let in.
+    ``let_in_at``: when the last call was sent that was let in. ``gave_up``: its probe ended without an answer to the question.
     """
 
     worker: str
@@ -86,6 +86,7 @@ class Report:
     heard: list[tuple[float, Reading]] = field(default_factory=list)
     rejections: list[Rejected] = field(default_factory=list)
     let_in_at: float | None = None
+    gave_up: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -122,6 +122,8 @@ class Quota:
             step.tell("in_flight", limit=self.in_flight.limit, reason="clean")
         for rejected in report.rejections:
             self._reject(rejected, step)
+        if report.gave_up:
+            self.hold.give_up(report.worker)
         if report.let_in_at is not None and self.hold.let_in(report.let_in_at):
             self._open(step)
 
@@ -142,7 +144,7 @@ class Quota:
             if len(self.meters) >= _METERS:
                 return
             meter = self.meters[reading.source] = Meter(reading.dimension)
-        was = meter.limit
+        was, asked_at = meter.limit, min(asked_at, step.now)  # the clock may have been set meanwhile
         if meter.hear(reading, asked_at, self.costs.mean.of(reading.dimension), step.now):
             step.tell(
                 "limit", dimension=str(meter.dimension), limit=meter.limit, was_limit=was, period_s=meter.period_s, signal=meter.source
