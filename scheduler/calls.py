@@ -34,9 +34,17 @@ from scheduler.pools.usage import read_usage
 class TimeLimit(Protocol):
     """An attempt's time limit, which waiting for the quota does not use up."""
 
-    def stand_still(self) -> None: ...
+    def left_s(self) -> float:
+        """Seconds left; inf without a limit."""
+        ...
 
-    def go_on(self) -> None: ...
+    def extend(self, by_s: float) -> None: ...
+
+
+#: Waiting that adds up to less is not worth moving the time limit for, in seconds.
+_WORTH_S = 0.25
+#: A limit with less than this left may pass while a call waits, in seconds.
+_LENT_S = 60.0
 
 
 class Call:
@@ -66,6 +74,8 @@ class JobPool:
         self.name = name
         self._booth = booth
         self._limit = limit
+        self._waited_s = self._began_at = 0.0
+        self._waiting = 0
         self._task_type = task_type
         self._clock = clock
         self._expected = booth is not None
@@ -100,16 +110,28 @@ class JobPool:
             self._booth.expected[self._task_type] -= 1
 
     async def _enter(self, place: Place) -> None:
-        if self._booth is None:
-            return
-        if self._limit is None:
-            await self._booth.enter(place)
-            return
-        self._limit.stand_still()
+        """Wait for the place; the time limit stands still meanwhile."""
+        booth, limit = self._booth, self._limit
+        if booth is None or limit is None:
+            return None if booth is None else await booth.enter(place)
+        # A limit that might pass while the call waits is moved first; what was too much is taken back.
+        ahead_s = 2.0 * booth.long_wait_s() + _LENT_S
+        lent_s = ahead_s if limit.left_s() < ahead_s else 0.0
+        if lent_s:
+            limit.extend(lent_s)
+        self._waiting += 1
+        if self._waiting == 1:  # a handler may have several calls wait at once
+            self._began_at = self._clock.monotonic()
         try:
-            await self._booth.enter(place)
+            await booth.enter(place)
         finally:
-            self._limit.go_on()
+            self._waiting -= 1
+            self._waited_s -= lent_s
+            if self._waiting == 0:
+                self._waited_s += self._clock.monotonic() - self._began_at
+            if abs(self._waited_s) > _WORTH_S and self._waiting == 0:
+                limit.extend(self._waited_s)
+                self._waited_s = 0.0
 
     def _begin(self, tokens: float | None, output_tokens: float | None) -> Place | None:
         if self._booth is None:

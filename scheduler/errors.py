@@ -28,8 +28,6 @@ reading provider answers (``pools/answers.py``).
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 
 class SchedulerError(Exception):
     """The root: ``except SchedulerError`` catches all that this project raises."""
@@ -78,7 +76,7 @@ class AIProviderError(SchedulerError):
     snake_case word that is stored with the job.
     """
 
-    reason: ClassVar[str] = "provider_error"
+    reason: str = "provider_error"
 
     def __init__(self, message: str = "", *, retry_after_s: float | None = None) -> None:
         super().__init__(message or self.reason.replace("_", " "))
@@ -104,8 +102,12 @@ class OverloadedError(RateLimitError):
 class PoolHeldError(RateLimitError):
     """The job's pool is held for longer than a slot is worth: the job is put off, its attempt given back.
 
-    ``job.pool.request`` raises it; a handler lets it pass.
+    ``job.pool.request`` raises it; a handler lets it pass. ``reason`` is the pool's.
     """
+
+    def __init__(self, message: str = "", *, retry_after_s: float | None = None, reason: str = "") -> None:
+        super().__init__(message, retry_after_s=retry_after_s)
+        self.reason = reason or type(self).reason
 
 
 class QuotaExhaustedError(RateLimitError):

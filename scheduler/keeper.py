@@ -44,7 +44,6 @@ _WANTS = 256
 #: A call that was not turned away within a few times as long as that takes was let in.
 _LET_IN_FACTOR, _LET_IN_LEAST_S, _LET_IN_FIRST_S = 4.0, 0.25, 0.5
 _RETRY_S = 0.5
-#: A clock that went back by more seconds than this was set.
 _BACK_S = 1.0
 
 
@@ -67,27 +66,37 @@ class _Unsaid:
 
     answered: int = 0
     let_in_at: float | None = None
-    used: list[Used] = field(default_factory=list)
+    used: dict[str, Used] = field(default_factory=dict)
     unused: list[Cost] = field(default_factory=list)
     heard: dict[tuple[Dimension, str], tuple[float, Reading]] = field(default_factory=dict)
     rejections: list[Rejected] = field(default_factory=list)
-    gave_up: bool = False
 
     def __bool__(self) -> bool:
-        return bool(self.answered or self.used or self.unused or self.heard or self.rejections or self.let_in_at or self.gave_up)
+        return bool(self.answered or self.used or self.unused or self.heard or self.rejections or self.let_in_at)
 
     def before(self, later: _Unsaid) -> _Unsaid:
         """This, which could not be said, and what came since."""
+        for task_type, used in self.used.items():
+            _add(later.used.setdefault(task_type, Used()), used)
         let_in = [at for at in (self.let_in_at, later.let_in_at) if at is not None]
         return _Unsaid(
             self.answered + later.answered,
             max(let_in, default=None),
-            self.used + later.used,
+            later.used,
             self.unused + later.unused,
             self.heard | later.heard,
             self.rejections + later.rejections,
-            self.gave_up or later.gave_up,
         )
+
+
+def _add(used: Used, more: Used) -> None:
+    used.calls += more.calls
+    used.booked, used.actual = _sum(used.booked, more.booked), _sum(used.actual, more.actual)
+    used.estimated, used.estimated_used = used.estimated + more.estimated, used.estimated_used + more.estimated_used
+
+
+def _sum(one: Cost, other: Cost) -> Cost:
+    return Cost(one.input_tokens + other.input_tokens, one.output_tokens + other.output_tokens)
 
 
 class Booth:
@@ -104,10 +113,11 @@ class Booth:
         self._news = asyncio.Event()
         self._grant = Grant()
         self._asked_at = 0.0
-        self._looked_at = 0.0
         self._again_at: float | None = None
         self._refused_s = _LET_IN_FIRST_S / _LET_IN_FACTOR
         self._turned_away: list[asyncio.Future[None]] = []
+        #: The call that tried whether the pool is open ended without showing it, and that was not reported yet.
+        self._probe_over = False
         #: Task types that are known to ask before they call, and those that ended without it.
         self.callers: set[str] = set()
         self.silent: set[str] = set()
@@ -144,7 +154,7 @@ class Booth:
             self._unsaid.unused.append(place.cost)
         elif place in self._line:
             self._line.remove(place)
-        self._unsaid.gave_up |= place.is_probe
+        self._probe_over |= place.is_probe
         self._news.set()
 
     def answered(self, place: Place, actual: Cost | None, readings: tuple[Reading, ...]) -> None:
@@ -154,7 +164,10 @@ class Booth:
         unsaid.answered += 1
         unsaid.let_in_at = max(unsaid.let_in_at or 0.0, asked_at)
         if actual is not None:
-            unsaid.used.append(Used(place.task_type, place.cost, place.estimate, actual))
+            used = unsaid.used.get(place.task_type)
+            if used is None:
+                used = unsaid.used[place.task_type] = Used()
+            used.add(place.cost, actual, place.estimate)
         self._hear(readings, asked_at)
         if place.is_probe or self._grant.held_until is not None or self._line:
             self._news.set()
@@ -162,7 +175,7 @@ class Booth:
     def failed(self, place: Place, readings: tuple[Reading, ...] = ()) -> None:
         """The call failed, but not because of a quota."""
         self._under_way.discard(place)
-        self._unsaid.gave_up |= place.is_probe
+        self._probe_over |= place.is_probe
         self._hear(readings, place.asked_at or 0.0)
         self._news.set()
 
@@ -189,6 +202,11 @@ class Booth:
             if known is None or known[0] <= asked_at:
                 self._unsaid.heard[key] = (asked_at, reading)
 
+    def long_wait_s(self) -> float:
+        """How long a call may have to wait for its place, roughly and at the most, while the pool is not held."""
+        pace = self._grant.pace
+        return 1.0 if not pace else (len(self._line) + 2) * self._grant.workers / pace
+
     # -- for the dispatcher
 
     def room(self) -> int | None:
@@ -211,12 +229,12 @@ class Booth:
 
     async def run(self) -> None:
         """Start calls when their places come, ask for more, until cancelled."""
+        loop = asyncio.get_running_loop()
         while True:
             now = self._keeper.clock.now()
-            if now < self._looked_at - _BACK_S:
-                self._unbook()  # the clock was set back: what was planned by the old one is far away
-                self._asked_at, self._again_at = 0.0, 0.0 if self._line else None
-            self._looked_at = now
+            if now < self._asked_at - _BACK_S:  # the clock was set: what was booked by the old time is booked anew
+                self._unbook()
+                self._asked_at, self._again_at = now, now
             self._start_due(now)
             wait_s = self._next_question(now) - now
             if wait_s <= 0:
@@ -225,8 +243,14 @@ class Booth:
             if self._booked:
                 wait_s = min(wait_s, self._booked[0].starts_at - now)
             probe_s = self._probe_shows_at() - now
-            with anyio.move_on_after(max(min(wait_s, probe_s), 0.0)):
+            # A timer that rings, because a cancel scope for each rest costs a paced call a good part of its overhead.
+            rest_s = min(wait_s, probe_s)
+            timer = None if rest_s == float("inf") else loop.call_later(max(rest_s, 0.0), self._news.set)
+            try:
                 await self._news.wait()
+            finally:
+                if timer is not None:
+                    timer.cancel()
             self._news.clear()
             self._see_probe()
 
@@ -244,7 +268,7 @@ class Booth:
 
     def _next_question(self, now: float) -> float:
         """When to ask next."""
-        if self._turned_away or (self._unsaid.let_in_at is not None and self._grant.held_until is not None):
+        if self._turned_away or self._probe_over or (self._unsaid.let_in_at is not None and self._grant.held_until is not None):
             return now
         times = [float("inf")]
         if self._line and self._again_at is not None:
@@ -267,7 +291,7 @@ class Booth:
         """One exchange with the pool's document."""
         keeper = self._keeper
         unsaid, self._unsaid = self._unsaid, _Unsaid()
-        told, self._turned_away = self._turned_away, []
+        told, self._turned_away, self._probe_over = self._turned_away, [], False
         wants = [place for place, _ in zip(self._line, range(_WANTS), strict=False)]
         report = Report(
             keeper.worker,
@@ -280,7 +304,7 @@ class Booth:
             list(unsaid.heard.values()),
             unsaid.rejections,
             unsaid.let_in_at,
-            unsaid.gave_up,
+            any(place.is_probe for places in (self._booked, self._under_way) for place in places),
         )
         self._again_at = None
         self._asked_at = now = keeper.clock.now()
@@ -311,8 +335,10 @@ class Booth:
             place.starts_at, place.is_probe = starts_at, grant.probing
             self._line.remove(place)
             self._booked.append(place)
-        if grant.held_until is not None and grant.held_until - now > PATIENT_S:
-            self._put_off(grant.held_until - now, grant.reason)
+        if grant.held_until is not None:
+            self._unbook()
+            if grant.held_until - now > PATIENT_S:
+                self._put_off(grant.held_until - now, grant.reason)
         if self._line and self._again_at is None:
             self._again_at = now + _REPORT_WAITING_S
         self._keeper.on_room()
@@ -322,7 +348,7 @@ class Booth:
         while self._line:
             place = self._line.popleft()
             if not place.called.done():
-                place.called.set_exception(PoolHeldError(f"pool {self.name} is held: {reason}", retry_after_s=held_s))
+                place.called.set_exception(PoolHeldError(f"pool {self.name} is held: {reason}", retry_after_s=held_s, reason=reason))
 
     def _unbook(self) -> None:
         """A rejection: what was booked but has not started goes back to the front of the line."""

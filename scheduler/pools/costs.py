@@ -32,22 +32,27 @@ class Costs:
     def mean(self) -> Cost:
         return Cost(self.input_tokens, self.output_tokens)
 
-    def learn(self, used: Used) -> None:
-        """Take in what a call used."""
-        actual = used.actual
-        weight = max(NEW, 1.0 / (self.calls + 1))
-        self.calls += 1
-        self.input_tokens += weight * (actual.input_tokens - self.input_tokens)
-        self.output_tokens += weight * (actual.output_tokens - self.output_tokens)
-        name = used.task_type[:NAME_CHARS]
-        known = self.by_type.pop(name, None) or Estimate(1.0, actual.input_tokens, actual.output_tokens)
+    def learn(self, task_type: str, used: Used) -> None:
+        """Take in what calls used: each weighs ``NEW``, until so many are known the mean of all."""
+        calls = used.calls
+        took, gave = used.actual.input_tokens / calls, used.actual.output_tokens / calls
+        weight = max(1.0 - (1.0 - NEW) ** calls, calls / (self.calls + calls))
+        self.calls += calls
+        self.input_tokens += weight * (took - self.input_tokens)
+        self.output_tokens += weight * (gave - self.output_tokens)
+        self._learn_type(task_type[:NAME_CHARS], took, gave, used)
+
+    def _learn_type(self, name: str, took: float, gave: float, used: Used) -> None:
+        known = self.by_type.pop(name, None) or Estimate(1.0, took, gave)
         if len(self.by_type) >= TYPES:  # the one that was heard of least lately stands first
             self.by_type.pop(next(iter(self.by_type)))
         self.by_type[name] = known
-        known.input_tokens = round(known.input_tokens + NEW * (actual.input_tokens - known.input_tokens), 2)
-        known.output_tokens = round(known.output_tokens + NEW * (actual.output_tokens - known.output_tokens), 2)
-        if used.estimate:
-            known.ratio = round(known.ratio + NEW * (min(max(actual.tokens / used.estimate, 0.05), 20.0) - known.ratio), 4)
+        weight = 1.0 - (1.0 - NEW) ** used.calls
+        known.input_tokens = round(known.input_tokens + weight * (took - known.input_tokens), 2)
+        known.output_tokens = round(known.output_tokens + weight * (gave - known.output_tokens), 2)
+        if used.estimated:
+            ratio = min(max(used.estimated_used / used.estimated, 0.05), 20.0)
+            known.ratio = round(known.ratio + weight * (ratio - known.ratio), 4)
 
 
 def estimate_of(task_type: str, estimates: dict[str, Estimate]) -> Estimate | None:

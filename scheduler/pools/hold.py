@@ -105,11 +105,6 @@ class Hold:
         """A call of ``worker`` goes first."""
         self.probe_of, self.probe_at = worker, now
 
-    def give_up(self, worker: str) -> None:
-        """The call of ``worker`` that went first showed nothing: the next one goes."""
-        if self.probe_of == worker:
-            self.probe_of = None
-
     def let_in(self, asked_at: float) -> bool:
         """A call sent at ``asked_at`` was let in; returns whether that opens the pool."""
         if self.until is None or self.probe_of is None or asked_at < self.probe_at:

@@ -6,15 +6,14 @@ Times are seconds since the epoch, paces are per second, limits per minute (or p
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from scheduler.pools.quotas import Dimension, Reading
 from scheduler.pools.rejection import Rejection
 
 
-@dataclass(frozen=True, slots=True)
-class Cost:
-    """What a call uses, or is expected to, in tokens."""
+class Cost(NamedTuple):
+    """What a call uses, or is expected to, in tokens. A named tuple, because each call makes a few."""
 
     input_tokens: float = 0.0
     output_tokens: float = 0.0
@@ -30,6 +29,9 @@ class Cost:
         if dimension is Dimension.TOKENS:
             return self.input_tokens + self.output_tokens
         return self.input_tokens if dimension is Dimension.INPUT_TOKENS else self.output_tokens
+
+
+NOTHING = Cost()
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,14 +50,27 @@ class Limits:
     rate_hold_s: float = 60.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Used:
-    """What a call really used, beside what was booked for it and the caller's own ``estimate`` of its tokens."""
+    """What ``calls`` of one task type really used, together, beside what was booked for them.
 
-    task_type: str
-    booked: Cost
-    estimate: float | None
-    actual: Cost
+    ``estimated``: the callers' own estimates of tokens, and ``estimated_used`` what those that had one used.
+    """
+
+    calls: int = 0
+    booked: Cost = NOTHING
+    actual: Cost = NOTHING
+    estimated: float = 0.0
+    estimated_used: float = 0.0
+
+    def add(self, booked: Cost, actual: Cost, estimate: float | None) -> None:
+        """One call more."""
+        self.calls += 1
+        self.booked = Cost(self.booked.input_tokens + booked.input_tokens, self.booked.output_tokens + booked.output_tokens)
+        self.actual = Cost(self.actual.input_tokens + actual.input_tokens, self.actual.output_tokens + actual.output_tokens)
+        if estimate:
+            self.estimated += estimate
+            self.estimated_used += actual.input_tokens + actual.output_tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +87,9 @@ class Report:
     """What a worker tells since its last report.
 
     ``wants``: the head of its line, ``waiting`` long. ``flying``: calls that may start already, or are under way.
-    ``unused``: what was booked for calls that never started. ``heard``: readings with the time their call was sent.
-    ``let_in_at``: when the last call was sent that was let in. ``gave_up``: its probe ended without an answer to the question.
+    ``used``: by task type. ``unused``: what was booked for calls that never started. ``heard``: readings with the time their call was sent.
+    ``let_in_at``: when the last call was sent that was let in. ``probing``: the call that tries whether the pool is open is this
+    worker's, and has not ended.
     """
 
     worker: str
@@ -81,12 +97,12 @@ class Report:
     waiting: int = 0
     flying: int = 0
     answered: int = 0
-    used: list[Used] = field(default_factory=list)
+    used: dict[str, Used] = field(default_factory=dict)
     unused: list[Cost] = field(default_factory=list)
     heard: list[tuple[float, Reading]] = field(default_factory=list)
     rejections: list[Rejected] = field(default_factory=list)
     let_in_at: float | None = None
-    gave_up: bool = False
+    probing: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -113,8 +113,8 @@ class Quota:
         for asked_at, reading in report.heard:
             self._hear(asked_at, reading, step)
         step.paces = self.paces(step.limits, step.now)
-        for used in report.used:
-            self._settle(used, step)
+        for task_type, used in report.used.items():
+            self._settle(task_type, used, step)
         for cost in report.unused:
             self._correct(Cost(-cost.input_tokens, -cost.output_tokens), step, calls=-1.0)
         # Those that were answered are not in flight any more, but were.
@@ -122,8 +122,6 @@ class Quota:
             step.tell("in_flight", limit=self.in_flight.limit, reason="clean")
         for rejected in report.rejections:
             self._reject(rejected, step)
-        if report.gave_up:
-            self.hold.give_up(report.worker)
         if report.let_in_at is not None and self.hold.let_in(report.let_in_at):
             self._open(step)
 
@@ -150,11 +148,11 @@ class Quota:
                 "limit", dimension=str(meter.dimension), limit=meter.limit, was_limit=was, period_s=meter.period_s, signal=meter.source
             )
 
-    def _settle(self, used: Used, step: _Step) -> None:
-        """Charge what a call used instead of what was booked for it."""
+    def _settle(self, task_type: str, used: Used, step: _Step) -> None:
+        """Charge what calls used instead of what was booked for them."""
         actual, booked = used.actual, used.booked
         self._correct(Cost(actual.input_tokens - booked.input_tokens, actual.output_tokens - booked.output_tokens), step)
-        self.costs.learn(used)
+        self.costs.learn(task_type, used)
 
     def _correct(self, by: Cost, step: _Step, calls: float = 0.0) -> None:
         self.ledger.charge(calls, by.input_tokens, by.output_tokens, step.now)
@@ -287,6 +285,8 @@ class Quota:
         """Whether nothing may start; sets ``probing`` when just one may."""
         grant, now = step.grant, step.now
         self._look_at_long_quotas(step)
+        if self.hold.probe_of == step.report.worker and not step.report.probing:
+            self.hold.probe_of = None  # it ended without a word on the quota, or never started
         door = self.hold.door(now)
         if door in (Door.SHUT, Door.TRYING):
             grant.reason = self.hold.reason
@@ -313,24 +313,35 @@ class Quota:
         grant, now = step.grant, step.now
         horizon_s, most = self._horizon(step)
         places, room = room, min(room, most)
+        paced = [(self.meters[name].line, self.meters[name].dimension, pace) for name, pace in step.paces.items()]
         soonest: float | None = None
         for index, cost in enumerate(step.report.wants):
             if len(grant.starts) >= room:
                 break
-            worths = {name: cost.of(self.meters[name].dimension) / pace for name, pace in step.paces.items()}
-            start = max([now, *(self.meters[name].line.free_at(worth_s, now) for name, worth_s in worths.items())])
+            worths = [(line, cost.of(dimension) / pace) for line, dimension, pace in paced]
+            start = max([now, *[line.free_at(worth_s, now) for line, worth_s in worths]])
             if start <= now + horizon_s:
-                self._take(cost, worths, now)
+                for line, worth_s in worths:
+                    line.book(worth_s, now)
                 grant.starts.append((index, start))
                 continue
             soonest = start if soonest is None else min(soonest, start)
-            if max(worths.values()) <= LARGE_S:
+            if max([worth_s for _, worth_s in worths]) <= LARGE_S:
                 break  # smaller ones need not stand behind a large one
+        self._charge_started(step)
         if len(grant.starts) < len(step.report.wants):
             grant.again_at = (now + horizon_s if soonest is None else soonest) - horizon_s / 2
             if soonest is not None or len(grant.starts) < places:
                 self._grow(step)  # else it is places in flight that they wait for, whatever the pace
         grant.starts.sort(key=lambda each: each[1])
+
+    def _charge_started(self, step: _Step) -> None:
+        costs = [step.report.wants[index] for index, _ in step.grant.starts]
+        if costs:
+            took, gave = sum([cost.input_tokens for cost in costs]), sum([cost.output_tokens for cost in costs])
+            self.ledger.charge(float(len(costs)), took, gave, step.now)
+            self.day.charge(float(len(costs)), took + gave, step.now)
+            self.blind.let_in += len(costs)
 
     def _horizon(self, step: _Step) -> tuple[float, int]:
         """How far ahead to book, in seconds and in calls: with several workers waiting, none may take all of it."""
@@ -339,13 +350,6 @@ class Quota:
             return HORIZON_S, 1_000
         horizon_s = min(max(HORIZON_S, HORIZON_CALLS / pace), HORIZON_MOST_S)
         return horizon_s, max(1, round(pace * horizon_s / max(self.desks.in_line, 1)))
-
-    def _take(self, cost: Cost, worths: dict[str, float], now: float) -> None:
-        for name, worth_s in worths.items():
-            self.meters[name].line.book(worth_s, now)
-        self.ledger.charge(1.0, cost.input_tokens, cost.output_tokens, now)
-        self.day.charge(1.0, cost.tokens, now)
-        self.blind.let_in += 1.0
 
     def _grow(self, step: _Step) -> None:
         """Calls wait for the pace: where it is our own guess, try a little more."""

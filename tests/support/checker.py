@@ -26,7 +26,7 @@ from scheduler.job import LEGAL, TERMINAL, UNFINISHED, Status
 Row = dict[str, Any]
 
 #: Ends of an attempt that give it back.
-_REFUNDED = {"rate_limited", "overloaded", "quota_exhausted", "interrupted", "worker_lost", "gave_up_waiting"}
+_REFUNDED = {"rate_limited", "overloaded", "quota_exhausted", "outage", "interrupted", "worker_lost", "gave_up_waiting"}
 #: SQLite's own clock counts whole milliseconds.
 _CLOCK_GRAIN_US = 2_000
 _TERMINAL_EVENTS = {"job.completed", "job.failed"}

@@ -130,15 +130,6 @@ class TestDoor:
         hold.try_one("w", T0 - 3_569.0)
         assert hold.is_news(T0 - 3_569.0)
 
-    def test_a_probe_that_showed_nothing_hands_on_to_the_next_at_once(self) -> None:
-        hold = Hold()
-        held(hold, T0, retry_after_s=1.0)
-        hold.try_one("w", T0 + 2.0)
-        hold.give_up("somebody else")
-        assert hold.door(T0 + 2.1) is Door.TRYING
-        hold.give_up("w")
-        assert hold.door(T0 + 2.1) is Door.ONE
-
 
 class TestLength:
     @given(hint=st.floats(0.0, 86_400.0), strikes=st.integers(1, 30), kind=kinds, seed=st.integers(0, 1_000))

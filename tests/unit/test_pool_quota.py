@@ -105,7 +105,7 @@ class TestPacing:
         pool = Pool(Limits({"tokens": 60_000.0}))
         pool.ask(T0, calls=1)
         before = pool.quota.meters["tokens"].line.booked_until
-        pool.ask(T0, used=[Used("task", ONE, 400.0, Cost(300.0, 600.0))], answered=1)
+        pool.ask(T0, used={"task": Used(1, ONE, Cost(300.0, 600.0), 400.0, 900.0)}, answered=1)
         assert pool.quota.meters["tokens"].line.booked_until - before == pytest.approx(0.5, rel=0.01)
 
     def test_a_call_that_never_started_gives_its_place_back(self) -> None:
@@ -251,6 +251,16 @@ class TestHolds:
                 pool.ask(now, f"w{worker}", 10, flying=2 // workers)
         assert pool.quota.blind.pace < 100.0
 
+    def test_a_probe_that_ended_without_a_word_hands_on_to_the_next(self) -> None:
+        pool = Pool()
+        pool.ask(T0, rejections=[Rejected(T0, rejection(retry_after_s=1.0), ONE)])
+        assert pool.ask(T0 + 2.0, "one", 1).probing
+        assert not pool.ask(T0 + 2.1, "two", 1).starts
+        pool.ask(T0 + 2.2, "one", probing=True)
+        assert not pool.ask(T0 + 2.3, "two", 1).starts, "it is still under way"
+        pool.ask(T0 + 2.4, "one")
+        assert pool.ask(T0 + 2.5, "two", 1).probing
+
 
 class TestInFlight:
     def test_configured_and_learned_limits_hold_the_lower_one(self) -> None:
@@ -309,12 +319,14 @@ def moves_of(amounts: st.SearchStrategy[float | None]) -> st.SearchStrategy[list
             "wants": st.lists(costs, max_size=5),
             "flying": st.integers(0, 50),
             "answered": st.integers(0, 50),
-            "used": st.lists(st.builds(Used, st.sampled_from(["x", "y"]), costs, st.none() | st.floats(0, 1e6), costs), max_size=3),
+            "used": st.dictionaries(
+                st.sampled_from(["x", "y"]), st.builds(Used, st.integers(1, 50), costs, costs, st.floats(0, 1e6), st.floats(0, 1e6))
+            ),
             "unused": st.lists(costs, max_size=3),
             "heard": st.lists(readings, max_size=3),
             "rejections": st.lists(rejections, max_size=2),
             "let_in": st.booleans(),
-            "gave_up": st.booleans(),
+            "probing": st.booleans(),
         }
     )
     return st.lists(st.tuples(st.floats(0.0, 10.0) | st.floats(0.0, 1e5), st.floats(-0.5, 100.0), said), max_size=25)
@@ -348,7 +360,7 @@ def reports(moves: list[tuple[float, float, dict[str, Any]]], now: float) -> Any
                 [(asked_at, reading) for reading in said["heard"]],
                 [Rejected(asked_at, one, ONE) for one in said["rejections"]],
                 asked_at if said["let_in"] else None,
-                said["gave_up"],
+                said["probing"],
             ),
         )
 
@@ -413,7 +425,7 @@ class TestDocument:
             ]
             cost = Cost(rng.uniform(1, 1e4), rng.uniform(1, 1e4))
             name = f"task type {number} " + "of a very long name " * 20
-            used = [Used(name[:512], cost, rng.uniform(1, 1e4), cost)]
+            used = {name[:512]: Used(1, cost, cost, rng.uniform(1, 1e4), cost.tokens)}
             said = [Rejected(now, rejection(retry_after_s=rng.uniform(0, 2), readings=tuple(heard)), cost)] if number % 7 == 0 else []
             report = Report(
                 f"some-host-name-{number}-{rng.getrandbits(64):x}", [cost] * 3, 3, 1, 1, used, [], [(now, each) for each in heard], said
