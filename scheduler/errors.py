@@ -46,7 +46,7 @@ class InvalidJobError(SchedulerError, ValueError):
 
 
 class NotFoundError(SchedulerError, LookupError):
-    """There is no such job for whoever asked."""
+    """There is no such job (or pool) for whoever asked."""
 
 
 class StoreError(SchedulerError):

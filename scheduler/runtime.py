@@ -26,6 +26,8 @@ from scheduler.keeper import release
 from scheduler.logs import LogWriter
 from scheduler.modules import load_routes
 from scheduler.pauses import POOL_PREFIX, PauseWindow
+from scheduler.pools.portrait import portraits
+from scheduler.pools.records import Portrait
 from scheduler.registry import Registry, Resources
 from scheduler.retention import prune
 from scheduler.selection import limited, query_for
@@ -191,6 +193,14 @@ class Scheduler:
         """Counts by status, task type and reason; pauses; workers."""
         tallies = await self.store.count(JobQuery(owner=owner))
         return stats_of(tallies, await self.store.pauses(), await self.store.workers())
+
+    async def pools(self) -> list[Portrait]:
+        """Every pool that handlers or settings name, that has a pause, or that the store knows: its limits, pace and pauses."""
+        task_types = {*self.settings.task_types, *self.routes.task_types()}
+        policies = [self.settings.policy(name, pool=self.routes.pool(name)) for name in task_types]
+        named = {*self.settings.pools, *(policy.pool for policy in policies if policy.pool)}
+        documents, windows = await self.store.shared(), await self.store.pauses()
+        return portraits(documents, windows, named, self.settings.limits, self.clock.now())
 
     # -- controls
 

@@ -15,7 +15,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from scheduler.cli import doctor, enqueue, enrich, find, jobs, logs, overview, pauses, work
+from scheduler.cli import doctor, enqueue, enrich, find, jobs, logs, overview, pauses, pools, work
 from scheduler.cli.render import note
 from scheduler.errors import SchedulerError
 
@@ -86,6 +86,7 @@ for _name, _verb, _panel in (
     ("pause", pauses.pause, _OPERATING),
     ("resume", pauses.resume, _OPERATING),
     ("pauses", pauses.pauses, _OPERATING),
+    ("pools", pools.pools, _OPERATING),
     ("stats", overview.stats, _OPERATING),
     ("handlers", overview.handlers, _OPERATING),
     ("logs", logs.logs, _OPERATING),

@@ -18,12 +18,17 @@ import typer
 from scheduler.catalog.catalog import Catalog
 from scheduler.catalog.code import LANGUAGES
 from scheduler.cli import options, render
+from scheduler.cli.pauses import task_types_of
 from scheduler.cli.tables import Column, table
 from scheduler.clock import SystemClock
 from scheduler.errors import SchedulerError, StoreError
 from scheduler.identity import is_alive
 from scheduler.job import UNFINISHED, Status
 from scheduler.modules import load_routes
+from scheduler.pauses import POOL_PREFIX, pool_scope
+from scheduler.pools.hold import REASONS
+from scheduler.pools.portrait import portraits
+from scheduler.pools.sentence import OUTAGE
 from scheduler.registry import Registry, Resources
 from scheduler.settings import Settings
 from scheduler.stores import open_store
@@ -35,6 +40,11 @@ _LITTLE_BYTES, _NOTHING_BYTES = 1_000_000_000, 50_000_000
 _SHARED = stat.S_IRWXG | stat.S_IRWXO
 _SQLITE_FILES = ("", "-wal", "-shm")
 CHECK_FAILED = 2
+#: What a person does about a pool that is closed for these reasons.
+_CURES = {
+    REASONS["quota"]: "Look at the account's billing and budget, or wait for the quota's next period",
+    OUTAGE: "Look at the provider's status page, and at `scheduler jobs --status rate_limited` for what it answered",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +96,8 @@ async def _findings(config: Path | None, store: str | None, assign: list[str] | 
     if routes is not None:
         for finding in _resources(routes, settings):
             yield finding
+        for finding in _unused_pools(routes, settings):
+            yield finding
     yield _grammars()
     async for finding in _store(settings, routes):
         yield finding
@@ -125,6 +137,16 @@ def _resources(registry: Registry, settings: Settings) -> Iterator[Finding]:
             yield Finding(name, "fail", f"cannot be made: {type(error).__name__}: {error}")
         else:
             yield Finding(name, "ok", f"{getattr(made, 'model', '') or type(made).__name__}: ready (nothing was sent)")
+
+
+def _unused_pools(registry: Registry, settings: Settings) -> Iterator[Finding]:
+    """Limits that bind nobody: the name is misspelt, or the handler is gone."""
+    used = task_types_of(settings, registry.freeze())
+    for name in sorted(settings.pools):
+        if pool_scope(name) not in used:
+            others = ", ".join(sorted(scope.removeprefix(POOL_PREFIX) for scope in used)) or "none"
+            cure = "correct its name, or name it at a handler or under [task_types.NAME] pool"
+            yield Finding("pools", "warn", f"[pools.{name}] binds nothing: no handler or task type names it (they name: {others}); {cure}")
 
 
 def _grammars() -> Finding:
@@ -177,6 +199,8 @@ async def _contents(store: Store, settings: Settings, routes: Registry | None) -
             yield Finding("routes", "warn", f"unfinished jobs of {name!r} have no handler here: a service with these settings fails them")
     yield await _workers(store)
     yield await _pauses(store)
+    for finding in await _pools(store, settings):
+        yield finding
 
 
 async def _workers(store: Store) -> Finding:
@@ -202,6 +226,18 @@ async def _pauses(store: Store) -> Finding:
         return Finding("pauses", "ok", "nothing is paused")
     told = ", ".join(f"{window.scope} ({window.reason}, {render.span(max(0.0, window.until - now))} left)" for window in closed)
     return Finding("pauses", "warn", f"{told}. See `scheduler pauses`; lift one with `scheduler resume SCOPE`")
+
+
+async def _pools(store: Store, settings: Settings) -> list[Finding]:
+    """Pools that only a person can help, or that wait for a provider that fails for everybody."""
+    seen = portraits(await store.shared(), await store.pauses(), settings.pools, settings.limits, SystemClock.now())
+    told = []
+    for one in seen:
+        reasons = {held.reason for held in (one.held, one.pause) if held is not None}
+        cure = next((_CURES[reason] for reason in _CURES if reason in reasons), None)
+        if cure is not None:
+            told.append(Finding("pools", "warn", f"{one.name}: {one.summary}. {cure}"))
+    return told or [Finding("pools", "ok", "none is out of quota or in an outage; see `scheduler pools`")]
 
 
 def _creatable(path: Path) -> Finding:

@@ -91,12 +91,13 @@ def _assignment(text: str) -> tuple[str, str, Any]:
         raise ConfigError(f"--set {text!r}: not a TOML array: {error}") from None
 
 
-def opened(settings: Settings, *, with_routes: bool = False) -> Scheduler:
+def opened(settings: Settings, *, with_routes: bool = False, routes: Registry | None = None) -> Scheduler:
     """A scheduler for a verb that runs no jobs: its events go to the log file, never to the terminal.
 
-    Handler modules are loaded only ``with_routes``: a broken one must not keep anybody from looking at the jobs.
+    Handler modules are loaded only ``with_routes``: a broken one must not keep anybody from looking at the jobs. ``routes``:
+    those that the caller has loaded.
     """
-    return Scheduler.open(settings, None if with_routes else Registry(), logs=bool(settings.log.path))
+    return Scheduler.open(settings, None if with_routes else routes or Registry(), logs=bool(settings.log.path))
 
 
 def duration_s(text: str) -> float:

@@ -13,7 +13,7 @@ from scheduler.clock import SystemClock
 from scheduler.errors import ConfigError
 from scheduler.modules import load_routes
 from scheduler.pauses import MANUAL, POOL_PREFIX, Gate, PauseWindow, pool_scope
-from scheduler.registry import Routes
+from scheduler.registry import Registry, Routes
 from scheduler.settings import Settings, TaskTypeSettings
 from scheduler.stats import pause_dict
 
@@ -138,11 +138,19 @@ def task_types_of(settings: Settings, routes: Routes | None) -> dict[str, list[s
 
 def routes_or_none(settings: Settings) -> Routes | None:
     """The routes, if the handler modules load: what is paused must show also when they do not."""
+    registry = registry_or_none(settings)
+    return None if registry is None else registry.freeze()
+
+
+def registry_or_none(settings: Settings) -> Registry | None:
+    """The same before they are frozen, for a scheduler of one's own."""
     try:
-        return load_routes(settings.handlers).freeze()
+        registry = load_routes(settings.handlers)
+        registry.freeze()
     except ConfigError as error:
         render.note(f"handlers are not known here: {error}")
         return None
+    return registry
 
 
 def _doubt(scope: str, settings: Settings) -> None:

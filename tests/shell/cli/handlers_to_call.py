@@ -8,7 +8,7 @@ from typing import Any
 
 import anyio
 
-from scheduler import JobContext, RateLimitError, Registry
+from scheduler import AIProviderError, JobContext, RateLimitError, Registry
 
 routes = Registry()
 
@@ -31,6 +31,11 @@ async def fresh(job: JobContext, payload: dict[str, Any]) -> dict[str, Any]:
 @routes.handler("limited", pool="provider")
 async def limited(job: JobContext) -> None:
     raise RateLimitError("later", retry_after_s=3_600)
+
+
+@routes.handler("down", pool="unsteady", max_attempts=9)
+async def down(job: JobContext) -> None:
+    raise AIProviderError("nobody is there")
 
 
 @routes.handler("waiting")
