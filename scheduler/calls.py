@@ -80,9 +80,9 @@ class JobPool:
         self.was_cut = False
         self._task_type = task_type
         self._clock = clock
-        self._expected = booth is not None and task_type in booth.callers
-        if booth is not None and self._expected:
-            booth.expected += 1
+        self._expected = booth is not None
+        if booth is not None:
+            booth.expected[task_type] += 1
 
     def __repr__(self) -> str:
         return f"JobPool({self.name!r})"
@@ -101,9 +101,15 @@ class JobPool:
 
     def over(self) -> None:
         """The attempt ended; for the engine."""
+        self._came()
+        if self._booth is not None and self._task_type not in self._booth.callers:
+            self._booth.silent.add(self._task_type)
+
+    def _came(self) -> None:
+        """It is not expected to ask any more: it asked, or ended."""
         if self._expected and self._booth is not None:
             self._expected = False
-            self._booth.expected -= 1
+            self._booth.expected[self._task_type] -= 1
 
     async def _enter(self, place: Place) -> None:
         """Wait for the place; the time limit stands still meanwhile."""
@@ -133,7 +139,8 @@ class JobPool:
         if self._booth is None:
             return None
         self._booth.callers.add(self._task_type)
-        self.over()
+        self._booth.silent.discard(self._task_type)
+        self._came()
         return self._booth.place(self._task_type, tokens, output_tokens)
 
 

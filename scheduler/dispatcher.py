@@ -22,7 +22,7 @@ from scheduler.errors import StoreError
 from scheduler.events import Events, LaneProbing, StoreFailing
 from scheduler.job import UNFINISHED
 from scheduler.keeper import Keeper
-from scheduler.lanes import Lane, share_out
+from scheduler.lanes import Lane, calls_of, share_out
 from scheduler.outcome import Cancelled, Interrupted, TimedOut
 from scheduler.registry import Routes
 from scheduler.settings import Settings, TaskTypeSettings
@@ -331,8 +331,10 @@ class Dispatcher:
         for lane in self._lanes.values():
             if lane.pool in room:
                 room[lane.pool] -= lane.running
+        for lane in self._lanes.values():
+            lane.calls = bool(lane.pool) and self._keeper.may_call(lane.pool or "", lane.task_type)
         for name, calls in self._keeper.rooms().items():
-            room[name] = min(room.get(name, calls), calls)
+            room[calls_of(name)] = calls
         return room
 
     def _new_lane(self, task_type: str, *, ready: bool = False) -> Lane:

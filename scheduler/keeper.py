@@ -10,7 +10,7 @@ Does not belong here: the arithmetic (``pools/``), what an attempt's end means f
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from math import ceil
@@ -25,6 +25,7 @@ from scheduler.events import POOL_EVENTS, Events
 from scheduler.pauses import pool_scope
 from scheduler.pools.costs import estimate_of, expected
 from scheduler.pools.messages import Cost, Grant, Limits, Rejected, Report, Used
+from scheduler.pools.meter import MINUTE_S
 from scheduler.pools.quota import Quota, quota_from
 from scheduler.pools.quotas import Dimension, Reading
 from scheduler.pools.rejection import Rejection
@@ -115,10 +116,13 @@ class Booth:
         self._again_at: float | None = None
         self._refused_s = _LET_IN_FIRST_S / _LET_IN_FACTOR
         self._turned_away: list[asyncio.Future[None]] = []
-        #: Task types that are known to ask before they call.
+        #: The call that tried whether the pool is open ended without showing it, and that was not reported yet.
+        self._probe_over = False
+        #: Task types that are known to ask before they call, and those that ended without it.
         self.callers: set[str] = set()
-        #: Attempts of such types that have not asked yet.
-        self.expected = 0
+        self.silent: set[str] = set()
+        #: Attempts by type that have not asked yet.
+        self.expected: Counter[str] = Counter()
 
     # -- for calls
 
@@ -150,6 +154,7 @@ class Booth:
             self._unsaid.unused.append(place.cost)
         elif place in self._line:
             self._line.remove(place)
+        self._probe_over |= place.is_probe
         self._news.set()
 
     def answered(self, place: Place, actual: Cost | None, readings: tuple[Reading, ...]) -> None:
@@ -170,6 +175,7 @@ class Booth:
     def failed(self, place: Place, readings: tuple[Reading, ...] = ()) -> None:
         """The call failed, but not because of a quota."""
         self._under_way.discard(place)
+        self._probe_over |= place.is_probe
         self._hear(readings, place.asked_at or 0.0)
         self._news.set()
 
@@ -208,10 +214,13 @@ class Booth:
         now, grant = self._keeper.clock.now(), self._grant
         if grant.held_until is not None and grant.held_until - now > PATIENT_S:
             return 0
-        waiting = len(self._line) + len(self._booked) + self.expected
+        waiting = len(self._line) + len(self._booked) + sum(self.expected[name] for name in self.expected if name not in self.silent)
         rooms: list[int] = []
-        if grant.pace is not None and self.callers:
-            rooms.append(ceil(grant.pace * AHEAD_S / grant.workers) + 1 - waiting)
+        # Who set a limit means handlers that ask; without one that is known only once somebody did.
+        configured = self.limits.per_minute.get(Dimension.REQUESTS)
+        pace = grant.pace if grant.pace is not None or configured is None else configured / MINUTE_S
+        if pace is not None and (self.callers or configured is not None):
+            rooms.append(ceil(pace * AHEAD_S / grant.workers) + 1 - waiting)
         if grant.max_flying is not None:
             rooms.append(max(grant.max_flying, 1) - len(self._under_way) - waiting)
         return max(0, min(rooms)) if rooms else None
@@ -259,7 +268,7 @@ class Booth:
 
     def _next_question(self, now: float) -> float:
         """When to ask next."""
-        if self._turned_away or (self._unsaid.let_in_at is not None and self._grant.held_until is not None):
+        if self._turned_away or self._probe_over or (self._unsaid.let_in_at is not None and self._grant.held_until is not None):
             return now
         times = [float("inf")]
         if self._line and self._again_at is not None:
@@ -267,15 +276,22 @@ class Booth:
         if self._unsaid:
             waiting_s = _REPORT_WAITING_S if self._grant.max_flying is None else _REPORT_LANDED_S
             times.append(self._asked_at + (waiting_s if self._line else _REPORT_S))
-        if self._under_way or self._line:
+        if self._has_places_to_spare():
+            times.append(self._asked_at + _REPORT_WAITING_S)
+        if self._under_way or self._line or self._grant.held_until is not None:  # a hold may be lifted by hand
             times.append(self._asked_at + _REPORT_IDLE_S)
         return min(times)
+
+    def _has_places_to_spare(self) -> bool:
+        """Whether it holds places in flight that it does not use: another worker may want them."""
+        lent = self._grant.max_flying
+        return lent is not None and len(self._under_way) + len(self._booked) + len(self._line) < lent
 
     async def _ask(self) -> None:
         """One exchange with the pool's document."""
         keeper = self._keeper
         unsaid, self._unsaid = self._unsaid, _Unsaid()
-        told, self._turned_away = self._turned_away, []
+        told, self._turned_away, self._probe_over = self._turned_away, [], False
         wants = [place for place, _ in zip(self._line, range(_WANTS), strict=False)]
         report = Report(
             keeper.worker,
@@ -407,6 +423,10 @@ class Keeper:
         """For how many more jobs of each pool there is work soon; pools without a bound are left out."""
         rooms = {name: booth.room() for name, booth in self._booths.items()}
         return {name: room for name, room in rooms.items() if room is not None}
+
+    def may_call(self, pool: str, task_type: str) -> bool:
+        """Whether jobs of this type wait for the pool's quota, as far as known."""
+        return task_type not in self.booth(pool).silent
 
     async def exchange(self, pool: str, report: Report, limits: Limits, now: float) -> Grant:
         """One step of the pool's document, in one transaction. Raises ``StoreError``."""

@@ -16,7 +16,10 @@ from scheduler.stores.base import Want
 
 @dataclass(slots=True)
 class Lane:
-    """One task type. ``ready``: it may have due jobs, as far as known. Times are monotonic seconds."""
+    """One task type. ``ready``: it may have due jobs, as far as known; ``calls``: its handlers may wait for their pool's quota.
+
+    Times are monotonic seconds.
+    """
 
     task_type: str
     limit: int | None = None
@@ -24,6 +27,7 @@ class Lane:
     pool: str | None = None
     target_types: tuple[str, ...] | None = None
     running: int = 0
+    calls: bool = True
     ready: bool = False
     next_start: float = 0.0
 
@@ -32,9 +36,21 @@ class Lane:
         """The pause scopes that gate this lane."""
         return (self.task_type,) if self.pool is None else (self.task_type, pool_scope(self.pool))
 
+    @property
+    def limits(self) -> tuple[str, ...]:
+        """What bounds this lane in ``share_out``'s ``pool_room``."""
+        if self.pool is None:
+            return ()
+        return (self.pool, calls_of(self.pool)) if self.calls else (self.pool,)
+
     def room(self) -> float:
         """How many more jobs of this lane may run."""
         return float("inf") if self.limit is None else self.limit - self.running
+
+
+def calls_of(pool: str) -> str:
+    """The key of a pool's room for calls, beside that for jobs. No pool's name has a newline."""
+    return f"{pool}\ncalls"
 
 
 def share_out(lanes: Iterable[Lane], free: int, pool_room: dict[str, int], now: float) -> list[Want]:
@@ -56,8 +72,7 @@ def share_out(lanes: Iterable[Lane], free: int, pool_room: dict[str, int], now: 
 
 def _alone(lane: Lane, free: int, pool_room: dict[str, int]) -> int:
     room = min(free, lane.room(), 1 if lane.delay_s else free)
-    if lane.pool in pool_room:
-        room = min(room, pool_room[lane.pool])
+    room = min(room, *(pool_room[name] for name in lane.limits if name in pool_room), room)
     return max(int(room), 0)
 
 
@@ -70,11 +85,12 @@ def _in_turns(candidates: list[Lane], free: int, pool_room: dict[str, int]) -> d
         running, started, index = heapq.heappop(heap)
         lane = candidates[index]
         share = shares.get(lane.task_type, 0)
-        if lane.room() - share < 1 or (lane.delay_s and share) or pool_room.get(lane.pool or "", 1) < 1:
+        if lane.room() - share < 1 or (lane.delay_s and share) or any(pool_room.get(name, 1) < 1 for name in lane.limits):
             continue
         shares[lane.task_type] = share + 1
         free -= 1
-        if lane.pool in pool_room:
-            pool_room[lane.pool] -= 1
+        for name in lane.limits:
+            if name in pool_room:
+                pool_room[name] -= 1
         heapq.heappush(heap, (running + 1, started, index))
     return shares

@@ -60,14 +60,14 @@ class Meter:
         ``call``: units of the usual call.
         """
         changed = False
+        if asked_at < self.asked_at:  # answers overtake each other: the call that was sent last knows most
+            return changed
         if reading.limit is not None and reading.limit > 0:
             period_s = reading.period_s or self._period_of(reading)
             changed = reading.limit != self.limit or period_s != self.period_s
             if changed:
                 self.limit, self.period_s, self.source, self.top = reading.limit, period_s, reading.source, 0.0
             self.said_at = now
-        if asked_at < self.asked_at:  # answers overtake each other: the call that was sent last knows most
-            return changed
         if reading.remaining is not None:
             self._ease(reading.remaining, asked_at, call)
             self.remaining, self.asked_at, self.rounding = reading.remaining, asked_at, reading.rounding

@@ -144,7 +144,7 @@ class Quota:
             if len(self.meters) >= _METERS:
                 return
             meter = self.meters[reading.source] = Meter(reading.dimension)
-        was = meter.limit
+        was, asked_at = meter.limit, min(asked_at, step.now)  # the clock may have been set meanwhile
         if meter.hear(reading, asked_at, self.costs.mean.of(reading.dimension), step.now):
             step.tell(
                 "limit", dimension=str(meter.dimension), limit=meter.limit, was_limit=was, period_s=meter.period_s, signal=meter.source

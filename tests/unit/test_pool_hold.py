@@ -42,7 +42,7 @@ class TestDoor:
         hold.try_one("w", now)
         assert hold.door(now) is Door.TRYING
         assert hold.let_in(now + 0.01)
-        hold.open()
+        hold.open(now)
         assert hold.door(now) is Door.OPEN
 
     def test_a_probe_that_nobody_reports_of_is_lost_and_the_next_one_goes(self) -> None:
@@ -64,12 +64,17 @@ class TestDoor:
         hold = Hold()
         held(hold, T0, retry_after_s=1.0)
         assert not hold.is_news(T0 - 0.5)
-        assert hold.is_news(T0 + 0.5)
+        assert not hold.is_news(T0 + 0.5), "its worker had not heard of the hold yet"
         assert not hold.let_in(T0 - 0.5)
         assert not hold.let_in(T0 + 0.5), "nor does one that slipped through meanwhile"
         hold.try_one("w", T0 + 5.0)
         assert not hold.let_in(T0 - 0.5)
+        assert not hold.is_news(T0 - 0.5)
+        assert hold.is_news(T0 + 5.0)
         assert hold.let_in(T0 + 5.0)
+        hold.open(T0 + 5.1)
+        assert not hold.is_news(T0 + 5.0), "nor once calls flow"
+        assert hold.is_news(T0 + 5.2)
 
     def test_a_hold_is_extended_and_never_shortened(self) -> None:
         hold = Hold()
@@ -106,9 +111,9 @@ class TestDoor:
                 hold.try_one("w", now)
             elif what == "let in" and hold.let_in(now):
                 assert now >= asked_until
-                hold.open()
+                hold.open(now)
                 asked_until = 0.0
-            elif what == "reject":
+            elif what == "reject" and hold.is_news(now):
                 held(hold, now, kind, hint)
                 asked_until = max(asked_until, now + (hint or 0.0))
             if hold.until is not None:
@@ -122,7 +127,8 @@ class TestDoor:
         hold.shift(-3_600.0)
         assert hold.door(T0 - 3_600.0 + 29.0) is Door.SHUT
         assert hold.door(T0 - 3_600.0 + 31.0) is Door.ONE
-        assert hold.is_news(T0 - 3_599.0)
+        hold.try_one("w", T0 - 3_569.0)
+        assert hold.is_news(T0 - 3_569.0)
 
 
 class TestLength:
@@ -147,7 +153,7 @@ class TestLength:
         for second in range(3):
             held(hold, T0 + second, retry_after_s=0.5)
             hold.try_one("w", T0 + second + 0.9)
-        hold.open()
+        hold.open(T0 + 4.0)
         assert held(hold, T0 + 100.0, retry_after_s=10.0) < 10.5
 
     @pytest.mark.parametrize(("kind", "first_s", "most_s"), [("rate", 60.0, 900.0), ("overload", 0.25, 60.0), ("quota", 3_600.0, 86_400.0)])
@@ -177,7 +183,7 @@ class TestClearing:
             now += lengths[-1]
             hold.try_one("w", now)
             assert hold.let_in(now)
-            hold.open()
+            hold.open(now)
             now += 100.0
         assert lengths[:4] == pytest.approx([60.0, 30.0, 15.0, 7.5])
         assert lengths[-1] == pytest.approx(LEAST_HOLD_S, rel=0.2)
@@ -194,7 +200,7 @@ class TestClearing:
                 now += held(hold, now)
                 hold.try_one("w", now)
             assert hold.let_in(now)
-            hold.open()
+            hold.open(now)
             assert hold.clearing.learned_s is not None
             now += 500.0
         assert hold.clearing.learned_s <= max(3.1 * clears_s, LEAST_HOLD_S * 2)

@@ -161,9 +161,9 @@ class TestSlowed:
         assert meter.remaining == 300.0
         assert pace(meter, T0 + 5.0) >= 10.0 * HEADROOM
 
-    def test_a_limit_in_a_late_answer_is_heard_all_the_same(self) -> None:
+    def test_nor_is_the_limit_in_a_late_answer_news(self) -> None:
         meter = self.bucket(300.0)
-        assert meter.hear(reading(1_200.0, 1.0, 59.9), T0 - 0.5, CALL, T0 + 5.0)
+        assert not meter.hear(reading(1_200.0, 1.0, 59.9), T0 - 0.5, CALL, T0 + 5.0)
 
     def test_in_a_window_what_is_left_is_spread_over_the_rest_of_it(self) -> None:
         meter = driven(Window(600.0), 3.0, 180.0)

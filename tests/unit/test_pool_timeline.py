@@ -51,7 +51,7 @@ class TestPace:
         self, turns: list[tuple[float, float]], ahead_s: float
     ) -> None:
         largest = max(worth for _, worth in turns)
-        assert worst_excess(booked(turns, ahead_s)) <= largest + SLACK_S + ahead_s + EXACT
+        assert worst_excess(booked(turns, ahead_s)) <= largest + 2 * SLACK_S + ahead_s + EXACT
 
     @given(worth=st.floats(min_value=0.01, max_value=LARGE_S))
     def test_whoever_always_has_more_to_do_uses_all_of_it(self, worth: float) -> None:
