@@ -37,6 +37,7 @@ PORTS = """
 ADAPTERS = """
     stores.memory.*
     stores.sqlite.*
+    stores.postgres.*
     stores
     logsink
     logs
