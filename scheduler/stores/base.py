@@ -32,13 +32,15 @@ class Want:
     """A wish for at most ``limit`` jobs of one lane.
 
     ``scopes`` are the pause scopes that gate it (its task type and its pool). ``target_types``, when
-    given, leaves jobs of other target types alone.
+    given, leaves jobs of other target types alone. ``cap``, when given, is how many jobs of the task type may be
+    ``processing`` at once in the whole store, whichever workers run them.
     """
 
     task_type: str
     limit: int
     scopes: tuple[str, ...]
     target_types: tuple[str, ...] | None = None
+    cap: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +179,8 @@ class Store(Protocol):
     async def claim(self, wants: Sequence[Want], worker: str, now: float) -> Claims:
         """Move due jobs of open lanes to ``processing``: priority first, then first come first served.
 
-        Counts the attempt, raises the token. A scope whose pause has just ended yields one job, its probe.
+        Counts the attempt, raises the token. A scope whose pause has just ended yields one job, its probe. A ``cap`` is
+        never overshot, however many workers claim at once; what a lost worker holds counts until it is taken back.
         """
         ...
 

@@ -14,6 +14,7 @@ for part in (
     "contract",
     "enqueueing",
     "claiming",
+    "capping",
     "settling",
     "pausing",
     "sharing",

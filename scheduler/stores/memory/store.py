@@ -97,6 +97,8 @@ class MemoryStore:
             return []
         probing = tuple(scope for scope, gate in gates.items() if gate is Gate.PROBE)
         limit = min(want.limit, 1) if probing else want.limit
+        if want.cap is not None:
+            limit = min(limit, want.cap - self._jobs.running(want.task_type))
         claims: list[Claim] = []
         while len(claims) < limit and (job := self._jobs.first_due(want, now)) is not None:
             claims.append(self._start(job, probing, worker, now))
