@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from scheduler.job import Draft, Job, Lease, Receipt, Status, Transition
 from scheduler.pauses import PauseWindow
@@ -146,6 +146,18 @@ class Pulse(Protocol):
         ...
 
     def close(self) -> None: ...
+
+
+@runtime_checkable
+class Joins(Protocol):
+    """What a store may offer beside its verbs: jobs in a transaction that is the caller's own."""
+
+    async def enqueue_within(self, connection: Any, drafts: Sequence[Draft], now: float) -> list[Receipt]:
+        """Store ``drafts`` on ``connection``, in the transaction that is open there: they exist when and if it commits.
+
+        Raises ``StoreError`` for a connection of another kind, to another place, or without a transaction.
+        """
+        ...
 
 
 class Store(Protocol):

@@ -22,6 +22,7 @@ for part in (
     "handling",
     "working",
     "keeping",
+    "joining",
     "model",
     "wandering",
 ):

@@ -13,7 +13,7 @@ from scheduler.errors import StoreError
 from scheduler.job import RETRYABLE, TERMINAL, UNFINISHED, Draft, Job, Lease, Receipt, Status, Transition
 from scheduler.pauses import PauseWindow
 from scheduler.stores.base import Claims, JobQuery, Lanes, Pulse, Settled, Settlement, Tally, Want, Worker
-from scheduler.stores.postgres import enqueueing, gates, hints, people, schema, settling, sharing, workers
+from scheduler.stores.postgres import enqueueing, gates, hints, joining, people, schema, settling, sharing, workers
 from scheduler.stores.postgres.address import parse
 from scheduler.stores.postgres.claiming import Claiming
 from scheduler.stores.postgres.line import Line
@@ -79,6 +79,10 @@ class PostgresStore:
         receipts = await asyncio.shield(stored)
         self._ring()
         return receipts
+
+    async def enqueue_within(self, connection: Any, drafts: Sequence[Draft], now: float) -> list[Receipt]:
+        """See ``Joins``; for an ``asyncpg`` connection to this database."""
+        return await joining.enqueue(connection, self._database, drafts, now)
 
     def _tell(self, drafts: Sequence[Draft], stored: asyncio.Future[list[Receipt]], on_stored: Callable[[list[Receipt]], None]) -> None:
         """Another line may claim the jobs before this one hears that they are stored: ``claim`` waits for those."""

@@ -15,7 +15,7 @@ from scheduler.stores.sqlite.query import UNFINISHED_SQL
 from scheduler.stores.sqlite.rows import DRAFT_COLUMNS, chunks, draft_values, us, values_text
 
 
-def enqueue(connection: sqlite3.Connection, drafts: Sequence[Draft], now: float) -> list[Receipt]:
+def enqueue(connection: sqlite3.Connection | sqlite3.Cursor, drafts: Sequence[Draft], now: float) -> list[Receipt]:
     """Insert ``drafts``; those with a unique key or a fingerprint are looked up first."""
     now_us = us(now)
     if not any(draft.unique_key or draft.fingerprint for draft in drafts):
@@ -26,7 +26,7 @@ def enqueue(connection: sqlite3.Connection, drafts: Sequence[Draft], now: float)
     return [_enqueue_one(connection, draft, now_us) for draft in drafts]
 
 
-def _enqueue_one(connection: sqlite3.Connection, draft: Draft, now_us: int) -> Receipt:
+def _enqueue_one(connection: sqlite3.Connection | sqlite3.Cursor, draft: Draft, now_us: int) -> Receipt:
     standing = _standing(connection, draft)
     if standing is not None:
         return standing
@@ -34,7 +34,7 @@ def _enqueue_one(connection: sqlite3.Connection, draft: Draft, now_us: int) -> R
     return Receipt(draft.job_id)
 
 
-def _standing(connection: sqlite3.Connection, draft: Draft) -> Receipt | None:
+def _standing(connection: sqlite3.Connection | sqlite3.Cursor, draft: Draft) -> Receipt | None:
     """The receipt for a job that already stands for ``draft``."""
     if draft.unique_key is not None:
         row = connection.execute(

@@ -14,7 +14,7 @@ from scheduler.errors import StoreError
 from scheduler.job import RETRYABLE, UNFINISHED, Draft, Job, Lease, Receipt, Status, Transition
 from scheduler.pauses import PauseWindow
 from scheduler.stores.base import Claims, JobQuery, Lanes, Pulse, Settled, Settlement, Tally, Want, Worker
-from scheduler.stores.sqlite import claiming, enqueueing, gates, people, schema, settling, sharing, workers
+from scheduler.stores.sqlite import claiming, enqueueing, gates, joining, people, schema, settling, sharing, workers
 from scheduler.stores.sqlite.hints import Hints
 from scheduler.stores.sqlite.query import COUNT_SQL, JOBS_SQL, where
 from scheduler.stores.sqlite.rows import (
@@ -97,6 +97,10 @@ class SqliteStore:
 
     async def enqueue(self, drafts: Sequence[Draft], now: float, on_stored: Callable[[list[Receipt]], None] | None = None) -> list[Receipt]:
         return await self._write(lambda connection: enqueueing.enqueue(connection, drafts, now), durable=True, on_commit=on_stored)
+
+    async def enqueue_within(self, connection: Any, drafts: Sequence[Draft], now: float) -> list[Receipt]:
+        """See ``Joins``; for a ``sqlite3`` or ``aiosqlite`` connection to this file. Other processes see the jobs with their next poll."""
+        return await joining.enqueue(connection, self.path, drafts, now)
 
     # -- attempts
 
