@@ -28,6 +28,7 @@ from scheduler.modules import load_routes
 from scheduler.pauses import POOL_PREFIX, PauseWindow
 from scheduler.registry import Registry, Resources
 from scheduler.retention import prune
+from scheduler.roster import Listed, roster
 from scheduler.selection import limited, query_for
 from scheduler.service import Service
 from scheduler.settings import Settings, load
@@ -201,6 +202,10 @@ class Scheduler:
         """Counts by status, task type and reason; pauses; workers."""
         tallies = await self.store.count(JobQuery(owner=owner))
         return stats_of(tallies, await self.store.pauses(), await self.store.workers())
+
+    async def workers(self) -> list[Listed]:
+        """Who runs jobs on this store, living and lost, and how many each holds."""
+        return await roster(self.store, self.clock.now())
 
     # -- controls
 

@@ -15,7 +15,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from scheduler.cli import doctor, enqueue, enrich, find, jobs, logs, overview, pauses, work
+from scheduler.cli import doctor, enqueue, enrich, find, jobs, logs, overview, pauses, work, workers
 from scheduler.cli.render import note
 from scheduler.errors import SchedulerError
 
@@ -87,6 +87,7 @@ for _name, _verb, _panel in (
     ("resume", pauses.resume, _OPERATING),
     ("pauses", pauses.pauses, _OPERATING),
     ("stats", overview.stats, _OPERATING),
+    ("workers", workers.workers, _OPERATING),
     ("handlers", overview.handlers, _OPERATING),
     ("logs", logs.logs, _OPERATING),
     ("prune", overview.prune, _OPERATING),

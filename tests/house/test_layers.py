@@ -66,6 +66,7 @@ COMPOSITION = """
     modules
     selection
     stats
+    roster
     runtime
     scheduler
 """
