@@ -63,7 +63,7 @@ class Database:
         """Raises ``StoreBusyError`` if the server cannot be reached, ``StoreError`` if it refuses."""
         address = self.address
         name = f"scheduler {purpose} {secrets.token_hex(4)}"
-        settings = {} if address.pooled else {**_limits(limit_s), "application_name": name}
+        settings = {} if address.pooled else {**_limits(limit_s), "application_name": name, "synchronous_commit": "on"}
         try:
             connection = await asyncpg.connect(
                 address.dsn,

@@ -13,7 +13,7 @@ from scheduler.errors import StoreError
 from scheduler.job import RETRYABLE, TERMINAL, UNFINISHED, Draft, Job, Lease, Receipt, Status, Transition
 from scheduler.pauses import PauseWindow
 from scheduler.stores.base import Claims, JobQuery, Lanes, Pulse, Settled, Settlement, Tally, Want, Worker
-from scheduler.stores.postgres import enqueueing, gates, hints, joining, people, schema, settling, sharing, workers
+from scheduler.stores.postgres import enqueueing, faults, gates, hints, joining, people, schema, settling, sharing, workers
 from scheduler.stores.postgres.address import parse
 from scheduler.stores.postgres.claiming import Claiming
 from scheduler.stores.postgres.line import Line
@@ -51,8 +51,10 @@ class PostgresStore:
         try:
             await schema.prepare(session)
             await self._database.measure(session)
-        except BaseException:
+        except BaseException as error:
             await session.close()
+            if isinstance(error, Exception):
+                raise faults.translated(error, self.url) from error
             raise
         self._lines = {name: Line(self._database, name) for name in ("claims", "ends")}
         self._lines["synced"] = Line(self._database, "synced", session=session)
