@@ -295,6 +295,14 @@ class Store(Protocol):
     async def dismiss(self, worker_id: str) -> None:
         """Remove a worker's row (it stopped, or its jobs were taken back)."""
 
+    async def take_turn(self, duty: str, worker_id: str, now: float, for_s: float) -> bool:
+        """Let ``worker_id`` alone see to ``duty`` for ``for_s`` seconds; False while another worker does.
+
+        Whoever has the turn may take it again at once. It saves work, it protects nothing: what is done in it must be right
+        also when two do it. A turn that ends later than a new one would is void: a clock was set back.
+        """
+        ...
+
     async def listen(self, on_hint: Callable[[], None]) -> str | None:
         """Call ``on_hint`` soon after another process changed something; returns the address for ``Worker``."""
         ...

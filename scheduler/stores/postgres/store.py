@@ -200,6 +200,9 @@ class PostgresStore:
     async def dismiss(self, worker_id: str) -> None:
         await self._line("ends").do(workers.dismiss, worker_id)
 
+    async def take_turn(self, duty: str, worker_id: str, now: float, for_s: float) -> bool:
+        return await self._line("ends").do(workers.take_turn, (duty, worker_id, now, for_s))
+
     async def listen(self, on_hint: Callable[[], None]) -> str | None:
         """None behind a transaction-pooling proxy: notifications do not get through it, and polling has to do."""
         self._line("ends")

@@ -38,6 +38,25 @@ async def registered(session: Session, askers: Sequence[None]) -> list[list[Work
     return [[session.times.worker(row) for row in rows] for _ in askers]
 
 
+async def take_turn(session: Session, wishes: Sequence[tuple[str, str, float, float]]) -> list[bool]:
+    """See ``Store.take_turn``."""
+    us = session.times.us
+    return [
+        bool(
+            await session.fetch(
+                "INSERT INTO @schema@.turns AS t (duty, worker, until_us) VALUES ($1, $2, $3) ON CONFLICT (duty) DO UPDATE "
+                "SET worker = excluded.worker, until_us = excluded.until_us "
+                "WHERE t.worker = excluded.worker OR t.until_us <= $4 OR t.until_us > excluded.until_us RETURNING 1",
+                duty,
+                worker_id,
+                us(now + for_s),
+                us(now),
+            )
+        )
+        for duty, worker_id, now, for_s in wishes
+    ]
+
+
 class PostgresPulse:
     """Renews one worker's row; made and used in the heartbeat's thread."""
 

@@ -188,6 +188,9 @@ class SqliteStore:
     async def dismiss(self, worker_id: str) -> None:
         await self._write(lambda connection: workers.dismiss(connection, worker_id))
 
+    async def take_turn(self, duty: str, worker_id: str, now: float, for_s: float) -> bool:
+        return await self._write(lambda connection: workers.take_turn(connection, duty, worker_id, now, for_s))
+
     async def listen(self, on_hint: Callable[[], None]) -> str | None:
         if self._hints is None:
             raise StoreError("the store is closed")
