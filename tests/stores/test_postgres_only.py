@@ -17,14 +17,14 @@ import asyncpg
 import pytest
 
 from scheduler.errors import StoreBusyError, StoreDamagedError, StoreError, StoreTooNewError
-from scheduler.job import Status
-from scheduler.stores.base import JobQuery, Store
+from scheduler.job import Status, Transition
+from scheduler.stores.base import JobQuery, Settlement, Store
 from scheduler.stores.postgres import PostgresStore, hints, schema
 from scheduler.stores.postgres.session import Session
 from tests.stores.acts import DONE, claim, everything, find, get, ids, put, settle, want
 from tests.stores.pausing import paused_by_provider
 from tests.stores.working import ADA
-from tests.support.jobs import T0, a_draft
+from tests.support.jobs import T0, a_draft, put_off
 from tests.support.postgres_server import a_schema, with_schema
 from tests.support.transaction_pooler import a_pooler
 
@@ -196,6 +196,34 @@ class TestLostConnections:
         assert [one.job.attempts for one in again] == [1, 1]
         assert [(await settle(store, one.lease, DONE)).applied for one in again] == [True, True]
         assert ids(await claim(store)) == [drafts[2].job_id]
+
+    async def test_an_end_whose_answer_is_lost_is_told_once_it_is_handed_in_again(
+        self, store: PostgresStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        await put(store, *[a_draft() for _ in range(3)])
+        done, limited, cancelled = await claim(store)
+        await store.cancel(JobQuery(job_ids=(cancelled.job.job_id,)), T0)
+        ends = [
+            Settlement(done.lease, DONE),
+            Settlement(limited.lease, put_off(limited.job.job_id, T0)),
+            Settlement(cancelled.lease, Transition(Status.CANCELLED, "cancelled")),
+        ]
+        real = Session.script
+
+        async def cut(session: Session, sql: str, limit_s: float | None = None) -> None:
+            await real(session, sql, limit_s)
+            if sql == "COMMIT":
+                raise asyncpg.ConnectionDoesNotExistError("connection was closed in the middle of operation")
+
+        with monkeypatch.context() as broken:
+            broken.setattr(Session, "script", cut)
+            with pytest.raises(StoreBusyError):
+                await store.settle(ends, T0)
+        again = await store.settle(ends, T0 + 1)
+        assert [one.applied for one in again] == [True, True, False]
+        assert again[1].window is not None
+        assert [one.applied for one in await store.settle(ends, T0 + 2)] == [False, False, False]
+        assert (await get(store, done.job.job_id)).finished_at == T0
 
     async def test_a_statement_that_takes_too_long_is_ended(self, store: PostgresStore, monkeypatch: pytest.MonkeyPatch) -> None:
         line = store._line("ends")

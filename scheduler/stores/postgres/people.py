@@ -11,6 +11,7 @@ from typing import Any
 
 import asyncpg
 
+from scheduler.errors import StoreBusyError
 from scheduler.job import Job, Status, Transition
 from scheduler.stores.base import JobQuery, Tally
 from scheduler.stores.postgres import gates
@@ -65,6 +66,7 @@ _KEY_IS_FREE = (
     "(key_hash IS NULL OR NOT EXISTS (SELECT 1 FROM @schema@.jobs AS held "
     "WHERE held.key_hash = jobs.key_hash AND held.key_hash IS NOT NULL AND held.finished_us IS NULL))"
 )
+_TRIES = 5
 _AS_NEW = (
     "status = 'pending', reason = NULL, error = NULL, attempts = 0, crashes = 0, result_json = NULL, progress_json = NULL, "
     "waiting_us = NULL, started_us = NULL, finished_us = NULL, run_after_us = $2, ready = 1"
@@ -72,11 +74,12 @@ _AS_NEW = (
 
 
 async def retry(session: Session, wishes: Sequence[tuple[JobQuery, float]]) -> list[list[Job]]:
-    while True:
+    for _ in range(_TRIES):
         try:
             return await _retry(session, wishes)
         except asyncpg.UniqueViolationError:
             continue  # somebody enqueued a job with such a key meanwhile: now it is seen
+    raise StoreBusyError("others store jobs with the same keys all the time: try again")
 
 
 async def _retry(session: Session, wishes: Sequence[tuple[JobQuery, float]]) -> list[list[Job]]:

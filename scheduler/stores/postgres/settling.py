@@ -14,7 +14,7 @@ from scheduler import pauses
 from scheduler.job import LEGAL, WAITING, Lease, Status
 from scheduler.pauses import Gate, PauseWindow
 from scheduler.stores.base import Settled, Settlement
-from scheduler.stores.postgres import gates
+from scheduler.stores.postgres import faults, gates
 from scheduler.stores.postgres.rows import Times
 from scheduler.stores.postgres.session import Session
 
@@ -22,9 +22,52 @@ _SETTLE = "SELECT @schema@.settle($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 
 _APPLIED, _LAPSED = Settled(True), Settled(False)
 
 Ends = Sequence[tuple[Settlement, float]]
+Batches = Sequence[tuple[Sequence[Settlement], float]]
+
+_AS_SETTLED = (
+    "SELECT 1 FROM @schema@.jobs WHERE seq = $1 AND token = $2 AND status = $3 AND reason IS NOT DISTINCT FROM $4 "
+    "AND error IS NOT DISTINCT FROM $5 AND ($6::text IS NULL OR result_json = $6)"
+)
 
 
-async def settle(session: Session, batches: Sequence[tuple[Sequence[Settlement], float]]) -> list[list[Settled]]:
+class Settling:
+    """Settles for one store; remembers the leases of calls whose answers were lost.
+
+    Such an end is handed in again and then refused, because it was recorded the first time: it is told to have applied, so that
+    its event is not lost. A cancellation is not: there it was as likely somebody else's, who told of it.
+    """
+
+    def __init__(self) -> None:
+        self._unsure: set[tuple[int, int]] = set()
+
+    async def settle(self, session: Session, batches: Batches) -> list[list[Settled]]:
+        leases = {(one.lease.seq, one.lease.token) for batch, _ in batches for one in batch}
+        try:
+            answers = await settle(session, batches)
+            if leases & self._unsure:
+                answers = [await self._made_sure(session, batch, told) for (batch, _), told in zip(batches, answers, strict=True)]
+        except BaseException as error:
+            if faults.is_lost(error):
+                self._unsure |= leases
+            raise
+        self._unsure -= leases
+        return answers
+
+    async def _made_sure(self, session: Session, batch: Sequence[Settlement], told: Sequence[Settled]) -> list[Settled]:
+        sure: list[Settled] = []
+        for one, answer in zip(batch, told, strict=True):
+            lease, end = one.lease, one.transition
+            if answer.applied or (lease.seq, lease.token) not in self._unsure or end.status is Status.CANCELLED:
+                sure.append(answer)
+                continue
+            self._unsure.discard((lease.seq, lease.token))
+            found = await session.fetch(_AS_SETTLED, lease.seq, lease.token, end.status.value, end.reason, end.error, end.result_json)
+            windows = await gates.windows_of(session) if found and end.pause is not None else {}
+            sure.append(Settled(True, windows.get(end.pause.scope) if end.pause is not None else None) if found else answer)
+        return sure
+
+
+async def settle(session: Session, batches: Batches) -> list[list[Settled]]:
     """End attempts, those of all batches in one transaction."""
     ends = [(one, now) for batch, now in batches for one in batch]
     if not ends:

@@ -35,6 +35,7 @@ class PostgresStore:
         self._lines: dict[str, Line] = {}
         self._claiming = Claiming()
         self._claim = self._claiming.claim
+        self._settle = settling.Settling().settle
         self._listener: hints.Listener | None = None
         self._sender = ""
         self._bell: asyncio.Task[None] | None = None
@@ -113,8 +114,9 @@ class PostgresStore:
         return answer
 
     async def settle(self, settlements: Sequence[Settlement], now: float) -> list[Settled]:
-        settled = await self._line("ends").do(settling.settle, (settlements, now))
-        if any(one.window is not None or one.resumed for one in settled):
+        settled = await self._line("ends").do(self._settle, (settlements, now))
+        handed_back = any(one.transition.status is Status.PENDING for one in settlements)
+        if handed_back or any(one.window is not None or one.resumed for one in settled):
             self._ring()
         return settled
 
