@@ -140,7 +140,15 @@ class Dispatcher:
                 self.wake((ended.job.task_type,))
             elif ended.lease.probing:
                 self.wake(self._lanes)
+            else:
+                self._wake_if_capped(ended.job.task_type)
         self._news.set()
+
+    def _wake_if_capped(self, task_type: str) -> None:
+        """A job of a capped type ended: the next one may start."""
+        lane = self._lanes.get(task_type)
+        if lane is not None and lane.cap is not None:
+            lane.ready = True
 
     # -- the task
 
@@ -314,7 +322,7 @@ class Dispatcher:
 
     def _can_run(self, lane: Lane) -> bool:
         pool = self._settings.pools.get(lane.pool or "")
-        return self._engine.concurrency > 0 and lane.limit != 0 and (pool is None or pool.concurrency != 0)
+        return self._engine.concurrency > 0 and lane.limit != 0 and lane.cap != 0 and (pool is None or pool.concurrency != 0)
 
     async def _refused(self, error: StoreError) -> None:
         if not self._failing:
@@ -346,5 +354,6 @@ class Dispatcher:
             delay_s=own.dispatch_delay_s or 0.0,
             pool=own.pool if own.pool is not None else self._routes.pool(task_type),
             target_types=self._routes.target_types(task_type) if leave else None,
+            cap=own.max_running,
             ready=ready,
         )

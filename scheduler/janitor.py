@@ -27,6 +27,10 @@ from scheduler.stores.base import JobQuery, Store, Worker
 PORTION = 500
 #: A round deletes at most so many portions, so that writers get their turn between rounds.
 PORTIONS = 20
+#: Other workers are looked at so many times in a lease: so late, at most twice over, is its end noticed.
+LOOKS = 35
+#: Whoever begins to take back has so many seconds before another worker may.
+TURN_S = 5.0
 
 
 class Janitor:
@@ -43,16 +47,30 @@ class Janitor:
         self._seen: dict[str, tuple[int, float]] = {}
 
     async def run(self) -> None:
-        """Rounds without end, until cancelled."""
+        """Rounds without end, until cancelled: many looks at the other workers, now and then a sweep."""
+        every_s = self._settings.retention.sweep_interval_s
+        sweep_at = self._clock.monotonic() + every_s
         while True:
-            await self._clock.sleep(self._settings.retention.sweep_interval_s)
+            await self._clock.sleep(min(self._settings.scheduler.lease_s / LOOKS, every_s))
             try:
-                await self.run_once()
+                await self.watch()
+                if self._clock.monotonic() >= sweep_at:
+                    sweep_at = self._clock.monotonic() + every_s
+                    if await self._store.take_turn("sweep", self.worker, self._clock.now(), every_s):
+                        await self.run_once()
             except StoreError:
                 continue  # the dispatcher reports a store that fails; the next round tries again
 
+    async def watch(self) -> None:
+        """Look at the other workers' beats; take back from those that are lost, one worker at a time."""
+        now = self._clock.monotonic()
+        workers = await self._store.workers()
+        lost = [worker for worker in workers if worker.worker_id != self.worker and self._is_lost(worker, now)]
+        if lost and await self._store.take_turn("take back", self.worker, self._clock.now(), TURN_S):
+            await self.take_back()
+
     async def run_once(self) -> None:
-        """One round."""
+        """One sweep."""
         await self.take_back()
         await self.give_up()
         await prune(self._store, self._settings.retention, self._clock.now(), portions=PORTIONS)

@@ -18,7 +18,7 @@ from scheduler.stores.base import Want
 class Lane:
     """One task type. ``ready``: it may have due jobs, as far as known; ``calls``: its handlers may wait for their pool's quota.
 
-    Times are monotonic seconds.
+    ``limit`` is this process's, ``cap`` that of all workers together, which only the store can keep. Times are monotonic seconds.
     """
 
     task_type: str
@@ -26,6 +26,7 @@ class Lane:
     delay_s: float = 0.0
     pool: str | None = None
     target_types: tuple[str, ...] | None = None
+    cap: int | None = None
     running: int = 0
     calls: bool = True
     ready: bool = False
@@ -45,7 +46,7 @@ class Lane:
 
     def room(self) -> float:
         """How many more jobs of this lane may run."""
-        return float("inf") if self.limit is None else self.limit - self.running
+        return min((limit for limit in (self.limit, self.cap) if limit is not None), default=float("inf")) - self.running
 
 
 def calls_of(pool: str) -> str:
@@ -64,7 +65,7 @@ def share_out(lanes: Iterable[Lane], free: int, pool_room: dict[str, int], now: 
     else:
         shares = _in_turns(candidates, free, pool_room)
     return [
-        Want(lane.task_type, shares[lane.task_type], lane.scopes, lane.target_types)
+        Want(lane.task_type, shares[lane.task_type], lane.scopes, lane.target_types, lane.cap)
         for lane in candidates
         if shares.get(lane.task_type, 0) > 0
     ]

@@ -30,12 +30,13 @@ from scheduler.pools.portrait import portraits
 from scheduler.pools.records import Portrait
 from scheduler.registry import Registry, Resources
 from scheduler.retention import prune
+from scheduler.roster import Listed, roster
 from scheduler.selection import limited, query_for
 from scheduler.service import Service
 from scheduler.settings import Settings, load
 from scheduler.stats import Stats, stats_of
 from scheduler.stores import open_store
-from scheduler.stores.base import JobQuery, Store
+from scheduler.stores.base import JobQuery, Joins, Store
 from scheduler.values import check_text
 
 #: Jobs that a bulk verb changes in one transaction.
@@ -117,8 +118,13 @@ class Scheduler:
         max_attempts: int | None = None,
         timeout_s: float | None = None,
         force: bool = False,
+        connection: Any = None,
     ) -> Receipt:
         """Store one job; durable when this returns. See ``NewJob`` for the arguments.
+
+        With ``connection``, a connection to the store's own database with a transaction open (asyncpg; sqlite3 or
+        aiosqlite), the job is part of that transaction: it exists when and if that commits. As only its owner knows
+        whether it does, no ``job.enqueued`` is emitted.
 
         Raises ``InvalidJobError`` (nothing stored), or a ``StoreError`` such as ``StoreBusyError``.
         """
@@ -126,7 +132,12 @@ class Scheduler:
             task_type, target_type, target_id, payload, priority, run_after, unique_key, owner, max_attempts, timeout_s, force
         )  # fmt: skip
         now = self.clock.now()
-        return (await self._store_drafts([self._door.draft(new, now)], now))[0]
+        draft = self._door.draft(new, now)
+        if connection is None:
+            return (await self._store_drafts([draft], now))[0]
+        if not isinstance(self.store, Joins):
+            raise ConfigError(f"{self.store.url} has no transactions to take part in: use sqlite:///FILE or postgresql://…")
+        return (await self.store.enqueue_within(connection, [draft], now))[0]
 
     def enqueue_many(self, jobs: Iterable[NewJob] | AsyncIterable[NewJob]) -> Bulk:
         """Store many jobs, a thousand a transaction, as they stream in.
@@ -201,6 +212,10 @@ class Scheduler:
         named = {*self.settings.pools, *(policy.pool for policy in policies if policy.pool)}
         documents, windows = await self.store.shared(), await self.store.pauses()
         return portraits(documents, windows, named, self.settings.limits, self.clock.now())
+
+    async def workers(self) -> list[Listed]:
+        """Who runs jobs on this store, living and lost, and how many each holds."""
+        return await roster(self.store, self.clock.now())
 
     # -- controls
 

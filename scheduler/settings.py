@@ -49,7 +49,10 @@ class EngineSettings(_Section):
 
     model_config = SettingsConfigDict(env_prefix="SCHEDULER_")
 
-    store: str = Field("sqlite:///scheduler.db", description="Where jobs live: sqlite:///FILE, sqlite:////ABSOLUTE/FILE or memory:")
+    store: str = Field(
+        "sqlite:///scheduler.db",
+        description="Where jobs live: sqlite:///FILE, sqlite:////ABSOLUTE/FILE, postgresql://USER@HOST/DATABASE or memory:",
+    )
     concurrency: Count = Field(10, description="How many handlers run at once in this process; 0 runs none")
     poll_interval_s: Positive = Field(1.0, description="Seconds between looks at the store when no hint comes; a safety net, not the pace")
     batch_size: AtLeastOne = Field(500, description="At most so many jobs are claimed in one transaction")
@@ -87,6 +90,7 @@ class TaskTypeSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     concurrency: Count | None = Field(None, description="How many jobs of this type run at once in this process; 0 runs none")
+    max_running: Count | None = Field(None, description="How many jobs of this type run at once, all workers together; 0 runs none")
     max_attempts: AtLeastOne | None = Field(None, description="Counted attempts of a job of this type")
     timeout_s: Positive | None = Field(None, description="Time limit of one attempt in seconds; inf for none")
     dispatch_delay_s: NonNegative | None = Field(None, description="Least seconds between two starts of this type")

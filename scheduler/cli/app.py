@@ -15,7 +15,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from scheduler.cli import doctor, enqueue, enrich, find, jobs, logs, overview, pauses, pools, work
+from scheduler.cli import doctor, enqueue, enrich, find, jobs, logs, overview, pauses, pools, work, workers
 from scheduler.cli.render import note
 from scheduler.errors import SchedulerError
 
@@ -88,6 +88,7 @@ for _name, _verb, _panel in (
     ("pauses", pauses.pauses, _OPERATING),
     ("pools", pools.pools, _OPERATING),
     ("stats", overview.stats, _OPERATING),
+    ("workers", workers.workers, _OPERATING),
     ("handlers", overview.handlers, _OPERATING),
     ("logs", logs.logs, _OPERATING),
     ("prune", overview.prune, _OPERATING),

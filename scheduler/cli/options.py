@@ -28,7 +28,7 @@ ConfigFile = Annotated[
     Path | None,
     typer.Option("--config", "-c", help=f"Settings file (default: ${CONFIG_VARIABLE}, else ./config.toml if there is one)", metavar="FILE"),
 ]
-StoreUrl = Annotated[str | None, typer.Option("--store", help="Where jobs live: sqlite:///FILE or memory:", metavar="URL")]
+StoreUrl = Annotated[str | None, typer.Option("--store", help="Where jobs live: sqlite:///FILE, postgresql://… or memory:", metavar="URL")]
 Assignments = Annotated[
     list[str] | None, typer.Option("--set", help="Any other setting, for example provider.model=NAME", metavar="SECTION.KEY=VALUE")
 ]

@@ -127,9 +127,9 @@ def handlers(
 def _route(route: Route, settings: Settings) -> dict[str, Any]:
     """A route with the limits in force: handler, task type and configuration merged."""
     policy = settings.policy(route.task_type, timeout_s=route.timeout_s, max_attempts=route.max_attempts, pool=route.pool)
-    own = settings.task_types.get(route.task_type, TaskTypeSettings()).concurrency
+    own = settings.task_types.get(route.task_type, TaskTypeSettings())
     pool = settings.pools[policy.pool].concurrency if policy.pool in settings.pools else None
-    limits = [limit for limit in (own, pool, settings.scheduler.concurrency) if limit is not None]
+    limits = [limit for limit in (own.concurrency, own.max_running, pool, settings.scheduler.concurrency) if limit is not None]
     return {
         "task_type": route.task_type,
         "target_type": route.target_type,

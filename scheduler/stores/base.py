@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from scheduler.job import Draft, Job, Lease, Receipt, Status, Transition
 from scheduler.pauses import PauseWindow
@@ -32,13 +32,15 @@ class Want:
     """A wish for at most ``limit`` jobs of one lane.
 
     ``scopes`` are the pause scopes that gate it (its task type and its pool). ``target_types``, when
-    given, leaves jobs of other target types alone.
+    given, leaves jobs of other target types alone. ``cap``, when given, is how many jobs of the task type may be
+    ``processing`` at once in the whole store, whichever workers run them.
     """
 
     task_type: str
     limit: int
     scopes: tuple[str, ...]
     target_types: tuple[str, ...] | None = None
+    cap: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +148,18 @@ class Pulse(Protocol):
     def close(self) -> None: ...
 
 
+@runtime_checkable
+class Joins(Protocol):
+    """What a store may offer beside its verbs: jobs in a transaction that is the caller's own."""
+
+    async def enqueue_within(self, connection: Any, drafts: Sequence[Draft], now: float) -> list[Receipt]:
+        """Store ``drafts`` on ``connection``, in the transaction that is open there: they exist when and if it commits.
+
+        Raises ``StoreError`` for a connection of another kind, to another place, or without a transaction.
+        """
+        ...
+
+
 class Store(Protocol):
     """Where jobs live. Raises ``StoreError``s; see the module docstring for the rules."""
 
@@ -177,7 +191,8 @@ class Store(Protocol):
     async def claim(self, wants: Sequence[Want], worker: str, now: float) -> Claims:
         """Move due jobs of open lanes to ``processing``: priority first, then first come first served.
 
-        Counts the attempt, raises the token. A scope whose pause has just ended yields one job, its probe.
+        Counts the attempt, raises the token. A scope whose pause has just ended yields one job, its probe. A ``cap`` is
+        never overshot, however many workers claim at once; what a lost worker holds counts until it is taken back.
         """
         ...
 
@@ -279,6 +294,14 @@ class Store(Protocol):
 
     async def dismiss(self, worker_id: str) -> None:
         """Remove a worker's row (it stopped, or its jobs were taken back)."""
+
+    async def take_turn(self, duty: str, worker_id: str, now: float, for_s: float) -> bool:
+        """Let ``worker_id`` alone see to ``duty`` for ``for_s`` seconds; False while another worker does.
+
+        Whoever has the turn may take it again at once. It saves work, it protects nothing: what is done in it must be right
+        also when two do it. A turn that ends later than a new one would is void: a clock was set back.
+        """
+        ...
 
     async def listen(self, on_hint: Callable[[], None]) -> str | None:
         """Call ``on_hint`` soon after another process changed something; returns the address for ``Worker``."""

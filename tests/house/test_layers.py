@@ -37,6 +37,7 @@ PORTS = """
 ADAPTERS = """
     stores.memory.*
     stores.sqlite.*
+    stores.postgres.*
     stores
     logsink
     logs
@@ -65,6 +66,7 @@ COMPOSITION = """
     modules
     selection
     stats
+    roster
     runtime
     scheduler
 """

@@ -18,9 +18,16 @@ async def put(store: Store, *drafts: Draft, now: float = T0) -> list[Receipt]:
     return await store.enqueue(drafts, now)
 
 
-def want(task_type: str = "lane", limit: int = 100, *, pool: str | None = None, target_types: tuple[str, ...] | None = None) -> Want:
+def want(
+    task_type: str = "lane",
+    limit: int = 100,
+    *,
+    pool: str | None = None,
+    target_types: tuple[str, ...] | None = None,
+    cap: int | None = None,
+) -> Want:
     scopes = (task_type,) if pool is None else (task_type, f"pool:{pool}")
-    return Want(task_type, limit, scopes, target_types)
+    return Want(task_type, limit, scopes, target_types, cap)
 
 
 async def claim(store: Store, *wants: Want, now: float = T0, worker: str = "worker") -> list[Claim]:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
 
 from scheduler.stores.base import Store
+from tests.support.postgres_server import a_server
 
 for part in (
     "acts",
     "contract",
     "enqueueing",
     "claiming",
+    "capping",
     "settling",
     "pausing",
     "sharing",
@@ -20,6 +22,7 @@ for part in (
     "handling",
     "working",
     "keeping",
+    "joining",
     "model",
     "wandering",
 ):
@@ -33,3 +36,10 @@ async def store(make_store: Callable[[], Store]) -> AsyncIterator[Store]:
     await made.open()
     yield made
     await made.close()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """The URL of a PostgreSQL server that all tests of the run share."""
+    with a_server() as url:
+        yield url

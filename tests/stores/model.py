@@ -82,11 +82,15 @@ class Model:
         due = [job for job in self.jobs if job.status in WAITING and job.task_type == want.task_type and job.run_after <= now]
         due = [job for job in due if want.target_types is None or job.target_type in want.target_types]
         due.sort(key=lambda job: (-job.priority, job.seq))
+        limit = min(want.limit, 1) if probing else want.limit
+        if want.cap is not None:
+            running = sum(job.status is Status.PROCESSING and job.task_type == want.task_type for job in self.jobs)
+            limit = min(limit, max(want.cap - running, 0))
         claims = []
-        for job in due[: min(want.limit, 1) if probing else want.limit]:
-            running = job._replace(status=Status.PROCESSING, attempts=job.attempts + 1, token=job.token + 1, worker=worker, started_at=now)
-            self.put(running)
-            claims.append(Claim(running, Lease(job.seq, job.job_id, running.token, probing)))
+        for job in due[:limit]:
+            started = job._replace(status=Status.PROCESSING, attempts=job.attempts + 1, token=job.token + 1, worker=worker, started_at=now)
+            self.put(started)
+            claims.append(Claim(started, Lease(job.seq, job.job_id, started.token, probing)))
             for scope in probing:
                 self.windows[scope] = replace(self.windows[scope], probe=job.job_id)
         return claims

@@ -119,6 +119,7 @@ async def test_every_verb_lets_other_tasks_run(store: Store) -> None:
         lambda: store.shared(),
         lambda: store.workers(),
         lambda: store.dismiss("nobody"),
+        lambda: store.take_turn("sweep", "ada", T0, 1.0),
     ]
     for verb in verbs:
         turned: list[bool] = []

@@ -45,7 +45,11 @@ _drafts = st.fixed_dictionaries(
     }
 )
 _wants = st.tuples(
-    st.sampled_from(LANES), st.integers(0, 4), st.booleans(), st.sampled_from((None, None, None, ("file",), ("file", "chat")))
+    st.sampled_from(LANES),
+    st.integers(0, 4),
+    st.booleans(),
+    st.sampled_from((None, None, None, ("file",), ("file", "chat"))),
+    st.sampled_from((None, None, None, 0, 2, 3)),
 )
 _ends = st.sampled_from(("done", "done", "refused", "later", "later in", "pool later", "again", "handed back", "lost"))
 _numbers = st.integers(0, 30)
@@ -119,8 +123,10 @@ class _Walker:
             drafts.append(a_draft(job_id=self.names[-1], run_after=self.now + wish["delay_s"], **asked))
         assert await self.store.enqueue(drafts, self.now) == self.model.enqueue(drafts, self.now)
 
-    async def claim(self, wishes: list[tuple[str, int, bool, tuple[str, ...] | None]], worker: str) -> None:
-        wants = [Want(lane, limit, (lane, "pool:main") if pooled else (lane,), targets) for lane, limit, pooled, targets in wishes]
+    async def claim(self, wishes: list[tuple[str, int, bool, tuple[str, ...] | None, int | None]], worker: str) -> None:
+        wants = [
+            Want(lane, limit, (lane, "pool:main") if pooled else (lane,), targets, cap) for lane, limit, pooled, targets, cap in wishes
+        ]
         gates = {window.scope: window.gate(self.now) for window in await self.store.pauses()}
         answer = await self.store.claim(wants, worker, self.now)
         claims, short = self.model.claim(wants, worker, self.now)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 
 from anyio import to_thread
@@ -40,6 +41,23 @@ class Working:
 
     async def test_dismissing_nobody_is_nothing(self, store: Store) -> None:
         await store.dismiss("nobody")
+
+    async def test_a_duty_is_one_workers_until_its_time_is_up(self, store: Store) -> None:
+        assert await store.take_turn("sweep", "ada", T0, 10.0)
+        assert not await store.take_turn("sweep", "grace", T0 + 9.9, 10.0)
+        assert await store.take_turn("take back", "grace", T0, 10.0)
+        assert await store.take_turn("sweep", "ada", T0 + 5, 10.0)
+        assert not await store.take_turn("sweep", "grace", T0 + 14.9, 10.0)
+        assert await store.take_turn("sweep", "grace", T0 + 15, 10.0)
+        assert not await store.take_turn("sweep", "ada", T0 + 16, 10.0)
+
+    async def test_a_clock_that_was_set_back_leaves_no_duty_undone(self, store: Store) -> None:
+        assert await store.take_turn("sweep", "ada", T0 + 3_600, 10.0)
+        assert await store.take_turn("sweep", "grace", T0, 10.0)
+
+    async def test_of_many_who_ask_at_once_one_gets_the_turn(self, store: Store) -> None:
+        taken = await asyncio.gather(*(store.take_turn("sweep", f"w{number}", T0, 10.0) for number in range(20)))
+        assert sum(taken) == 1
 
     async def test_listening_for_hints_is_possible(self, store: Store) -> None:
         address = await store.listen(lambda: None)

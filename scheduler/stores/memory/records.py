@@ -113,6 +113,10 @@ class Records:
         firsts = [first for name in wanted if (first := targets[name].first(now)) is not None]
         return self.by_seq[min(firsts)[1]] if firsts else None
 
+    def running(self, task_type: str) -> int:
+        """How many jobs of the type are ``processing``."""
+        return sum(self.by_seq[seq].task_type == task_type for seq in self._by_status[Status.PROCESSING])
+
     def matching(self, query: JobQuery) -> Iterator[Job]:
         """Lazily, in the query's order, paging included; ``limit`` is the caller's."""
         given = [(getattr(query, name), field, holds) for name, field, holds in _CONDITIONS if getattr(query, name) is not None]

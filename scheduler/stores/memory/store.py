@@ -34,6 +34,7 @@ class MemoryStore:
         self._fresh: dict[Target, tuple[str, str]] = {}
         self._pools: dict[str, str] = {}
         self._workers = WorkerRows()
+        self._turns: dict[str, tuple[str, float]] = {}
 
     async def open(self) -> None:
         await checkpoint()
@@ -97,6 +98,8 @@ class MemoryStore:
             return []
         probing = tuple(scope for scope, gate in gates.items() if gate is Gate.PROBE)
         limit = min(want.limit, 1) if probing else want.limit
+        if want.cap is not None:
+            limit = min(limit, want.cap - self._jobs.running(want.task_type))
         claims: list[Claim] = []
         while len(claims) < limit and (job := self._jobs.first_due(want, now)) is not None:
             claims.append(self._start(job, probing, worker, now))
@@ -284,6 +287,14 @@ class MemoryStore:
     async def dismiss(self, worker_id: str) -> None:
         await checkpoint()
         self._workers.remove(worker_id)
+
+    async def take_turn(self, duty: str, worker_id: str, now: float, for_s: float) -> bool:
+        await checkpoint()
+        holder, until = self._turns.get(duty, (worker_id, now))
+        if holder != worker_id and now < until <= now + for_s:
+            return False
+        self._turns[duty] = (worker_id, now + for_s)
+        return True
 
     async def listen(self, on_hint: Callable[[], None]) -> str | None:
         await checkpoint()

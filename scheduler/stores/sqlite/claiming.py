@@ -52,13 +52,24 @@ def _claim_lane(
     if Gate.CLOSED in gates.values() or Gate.PROBING in gates.values():
         return []
     probing = tuple(scope for scope, gate in gates.items() if gate is Gate.PROBE)
-    rows = _take(connection, want, min(want.limit, 1) if probing else want.limit, worker, now_us)
+    limit = _room(connection, want)
+    if limit <= 0:
+        return []
+    rows = _take(connection, want, min(limit, 1) if probing else limit, worker, now_us)
     claims = [_claim_from(row, worker, now_us, probing) for row in rows]
     if claims and probing:
         for scope in probing:
             window = windows[scope] = _with_probe(windows[scope], claims[0].job.job_id)
             save_window(connection, window)
     return claims
+
+
+def _room(connection: sqlite3.Connection, want: Want) -> int:
+    """How many jobs may start: all processes write in turn, so what is counted here still holds at the commit."""
+    if want.cap is None:
+        return want.limit
+    counted = "SELECT count(*) FROM jobs INDEXED BY jobs_by_status WHERE status = 'processing' AND task_type = ?"
+    return min(want.limit, want.cap - int(connection.execute(counted, (want.task_type,)).fetchone()[0]))
 
 
 def _take(connection: sqlite3.Connection, want: Want, limit: int, worker: str, now_us: int) -> list[list[Any]]:

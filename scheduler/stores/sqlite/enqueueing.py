@@ -19,7 +19,7 @@ from scheduler.stores.sqlite.rows import DRAFT_COLUMNS, chunks, draft_values, us
 _INSERTS = (1_024, 128, 16, 1)
 
 
-def enqueue(connection: sqlite3.Connection, drafts: Sequence[Draft], now: float) -> list[Receipt]:
+def enqueue(connection: sqlite3.Connection | sqlite3.Cursor, drafts: Sequence[Draft], now: float) -> list[Receipt]:
     """Insert ``drafts``; those with a unique key or a fingerprint are looked up first."""
     now_us = us(now)
     if not _are_plain(drafts):
@@ -45,7 +45,7 @@ def _insert(rows: int) -> str:
     return f"INSERT INTO jobs ({DRAFT_COLUMNS}) {values_text(rows, 14)}"
 
 
-def _enqueue_one(connection: sqlite3.Connection, draft: Draft, now_us: int) -> Receipt:
+def _enqueue_one(connection: sqlite3.Connection | sqlite3.Cursor, draft: Draft, now_us: int) -> Receipt:
     standing = _standing(connection, draft)
     if standing is not None:
         return standing
@@ -53,7 +53,7 @@ def _enqueue_one(connection: sqlite3.Connection, draft: Draft, now_us: int) -> R
     return Receipt(draft.job_id)
 
 
-def _standing(connection: sqlite3.Connection, draft: Draft) -> Receipt | None:
+def _standing(connection: sqlite3.Connection | sqlite3.Cursor, draft: Draft) -> Receipt | None:
     """The receipt for a job that already stands for ``draft``."""
     if draft.unique_key is not None:
         row = connection.execute(

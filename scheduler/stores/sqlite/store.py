@@ -14,7 +14,7 @@ from scheduler.errors import StoreError
 from scheduler.job import RETRYABLE, UNFINISHED, Draft, Job, Lease, Receipt, Status, Transition
 from scheduler.pauses import PauseWindow
 from scheduler.stores.base import Claims, JobQuery, Lanes, Pulse, Settled, Settlement, Tally, Want, Worker
-from scheduler.stores.sqlite import claiming, enqueueing, gates, people, schema, settling, sharing, workers
+from scheduler.stores.sqlite import claiming, enqueueing, gates, joining, people, schema, settling, sharing, workers
 from scheduler.stores.sqlite.hints import Hints
 from scheduler.stores.sqlite.query import COUNT_SQL, JOBS_SQL, where
 from scheduler.stores.sqlite.rows import (
@@ -106,6 +106,10 @@ class SqliteStore:
             on_commit=on_stored,
         )
 
+    async def enqueue_within(self, connection: Any, drafts: Sequence[Draft], now: float) -> list[Receipt]:
+        """See ``Joins``; for a ``sqlite3`` or ``aiosqlite`` connection to this file. Other processes see the jobs with their next poll."""
+        return await joining.enqueue(connection, self.path, drafts, now)
+
     # -- attempts
 
     async def lanes(self, now: float) -> Lanes:
@@ -191,6 +195,9 @@ class SqliteStore:
 
     async def dismiss(self, worker_id: str) -> None:
         await self._write(lambda connection: workers.dismiss(connection, worker_id))
+
+    async def take_turn(self, duty: str, worker_id: str, now: float, for_s: float) -> bool:
+        return await self._write(lambda connection: workers.take_turn(connection, duty, worker_id, now, for_s))
 
     async def listen(self, on_hint: Callable[[], None]) -> str | None:
         if self._hints is None:

@@ -22,6 +22,17 @@ def dismiss(connection: sqlite3.Connection, worker_id: str) -> None:
     connection.execute("DELETE FROM workers WHERE worker_id = ?", (worker_id,))
 
 
+def take_turn(connection: sqlite3.Connection, duty: str, worker_id: str, now: float, for_s: float) -> bool:
+    """See ``Store.take_turn``."""
+    taken = connection.execute(
+        "INSERT INTO turns (duty, worker, until_us) VALUES (?, ?, ?) ON CONFLICT (duty) DO UPDATE "
+        "SET worker = excluded.worker, until_us = excluded.until_us "
+        "WHERE turns.worker = excluded.worker OR turns.until_us <= ? OR turns.until_us > excluded.until_us",
+        (duty, worker_id, us(now + for_s), us(now)),
+    )
+    return taken.rowcount == 1
+
+
 class SqlitePulse:
     """Renews one worker's row on a connection of its own; made and used in the heartbeat's thread."""
 

@@ -1,0 +1,95 @@
+"""Wake-up hints: who changed something says so with NOTIFY, who runs jobs LISTENs.
+
+A hint is never needed for correctness: a lost one costs a poll interval. Hints are sent after the commit, by a transaction of
+their own: a NOTIFY inside it would make all commits of the database wait for one another. Those of the same moment are one.
+
+A connection can go deaf without a sign (a proxy that swallows notifications, a peer that vanished): so the listener calls
+itself now and then, and connects anew when it does not hear that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+
+import anyio
+
+from scheduler.errors import StoreError
+from scheduler.stores.postgres import faults
+from scheduler.stores.postgres.session import Database, Session
+
+#: At most one hint in so many seconds leaves this process.
+RING_EVERY_S = 0.005
+#: Seconds between round-trip checks, and how long one may take.
+CHECK_EVERY_S = 10.0
+HEAR_WITHIN_S = 3.0
+#: Seconds until a lost or deaf connection is replaced, doubling between these.
+_AGAIN_FROM_S, _AGAIN_TO_S = 0.2, 5.0
+#: Where nothing was ever heard (a transaction-pooling proxy that nobody told us of), it is tried again so rarely.
+_HOPELESS_S = 60.0
+
+
+async def ring(session: Session, senders: Sequence[str]) -> list[None]:
+    """One hint for all who ask for one, signed by the first: nobody is woken by himself."""
+    await session.fetch("SELECT pg_notify(@channel@, $1)", senders[0])
+    return [None] * len(senders)
+
+
+class Listener:
+    """One process's ear. Its task is nobody's child; ``close`` ends it."""
+
+    def __init__(self, database: Database, on_hint: Callable[[], None], address: str | None = None) -> None:
+        self._database = database
+        self._on_hint = on_hint
+        self.address = address or secrets.token_hex(8)
+        self._echo = asyncio.Event()
+        self._heard_ever = False
+        self._task = asyncio.create_task(self._run(), name="postgres listener")
+
+    async def close(self) -> None:
+        self._task.cancel()
+        await asyncio.wait([self._task])
+
+    async def _run(self) -> None:
+        again_s = _AGAIN_FROM_S
+        while True:
+            with suppress(StoreError):
+                session = await self._database.connect("listener")
+                try:
+                    if await self._listen(session):
+                        again_s = _AGAIN_FROM_S
+                except Exception as error:
+                    if not faults.is_lost(error) and not faults.code_of(error):
+                        raise
+                finally:
+                    session.drop()
+            await anyio.sleep(again_s if self._heard_ever else max(again_s, 1.0))
+            again_s = min(again_s * 2, _AGAIN_TO_S if self._heard_ever else _HOPELESS_S)
+
+    async def _listen(self, session: Session) -> bool:
+        """Until the connection is lost or deaf; whether it ever could hear."""
+        ours = f"{self._database.address.channel}_{self.address}"
+        await session.connection.add_listener(self._database.address.channel, self._hear)
+        await session.connection.add_listener(ours, self._hear_echo)
+        self._on_hint()  # something may have happened while nobody listened
+        heard = False
+        while session.is_open:
+            self._echo.clear()
+            await session.fetch("SELECT pg_notify($1, '')", ours)
+            with anyio.move_on_after(HEAR_WITHIN_S):
+                await self._echo.wait()
+            if not self._echo.is_set():
+                return heard
+            heard = self._heard_ever = True
+            await self._database.measure(session)
+            await anyio.sleep(CHECK_EVERY_S)
+        return heard
+
+    def _hear(self, connection: object, pid: int, channel: str, payload: object) -> None:
+        if payload != self.address:
+            self._on_hint()
+
+    def _hear_echo(self, connection: object, pid: int, channel: str, payload: object) -> None:
+        self._echo.set()

@@ -1,0 +1,176 @@
+"""Attempts end: the guarded write, and what hangs on the same lease.
+
+What all callers hand over at the same time goes in one statement. Settlements that set a pause, or are a probe's, go in one
+transaction with the windows, under the gates' lock. Does not belong here: what an outcome means (``decide.py``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from scheduler import pauses
+from scheduler.job import LEGAL, WAITING, Lease, Status
+from scheduler.pauses import Gate, PauseWindow
+from scheduler.stores.base import Settled, Settlement
+from scheduler.stores.postgres import faults, gates
+from scheduler.stores.postgres.rows import Times
+from scheduler.stores.postgres.session import Session
+
+_SETTLE = "SELECT @schema@.settle($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)"
+_APPLIED, _LAPSED = Settled(True), Settled(False)
+
+Ends = Sequence[tuple[Settlement, float]]
+Batches = Sequence[tuple[Sequence[Settlement], float]]
+
+_AS_SETTLED = (
+    "SELECT 1 FROM @schema@.jobs WHERE seq = $1 AND token = $2 AND status = $3 AND reason IS NOT DISTINCT FROM $4 "
+    "AND error IS NOT DISTINCT FROM $5 AND ($6::text IS NULL OR result_json = $6)"
+)
+
+
+class Settling:
+    """Settles for one store; remembers the leases of calls whose answers were lost.
+
+    Such an end is handed in again and then refused, because it was recorded the first time: it is told to have applied, so that
+    its event is not lost. A cancellation is not: there it was as likely somebody else's, who told of it.
+    """
+
+    def __init__(self) -> None:
+        self._unsure: set[tuple[int, int]] = set()
+
+    async def settle(self, session: Session, batches: Batches) -> list[list[Settled]]:
+        leases = {(one.lease.seq, one.lease.token) for batch, _ in batches for one in batch}
+        try:
+            answers = await settle(session, batches)
+            if leases & self._unsure:
+                answers = [await self._made_sure(session, batch, told) for (batch, _), told in zip(batches, answers, strict=True)]
+        except BaseException as error:
+            if faults.is_lost(error):
+                self._unsure |= leases
+            raise
+        self._unsure -= leases
+        return answers
+
+    async def _made_sure(self, session: Session, batch: Sequence[Settlement], told: Sequence[Settled]) -> list[Settled]:
+        sure: list[Settled] = []
+        for one, answer in zip(batch, told, strict=True):
+            lease, end = one.lease, one.transition
+            if answer.applied or (lease.seq, lease.token) not in self._unsure or end.status is Status.CANCELLED:
+                sure.append(answer)
+                continue
+            self._unsure.discard((lease.seq, lease.token))
+            found = await session.fetch(_AS_SETTLED, lease.seq, lease.token, end.status.value, end.reason, end.error, end.result_json)
+            windows = await gates.windows_of(session) if found and end.pause is not None else {}
+            sure.append(Settled(True, windows.get(end.pause.scope) if end.pause is not None else None) if found else answer)
+        return sure
+
+
+async def settle(session: Session, batches: Batches) -> list[list[Settled]]:
+    """End attempts, those of all batches in one transaction."""
+    ends = [(one, now) for batch, now in batches for one in batch]
+    if not ends:
+        return [[] for _ in batches]
+    if any(one.transition.pause is not None or one.lease.probing for one, _ in ends):
+        answers = await _settle_at_gates(session, ends)
+    else:
+        applied = await _write(session, ends, synced=False)
+        answers = [_APPLIED if one else _LAPSED for one in applied]
+    told = iter(answers)
+    return [[next(told) for _ in batch] for batch, _ in batches]
+
+
+async def _write(session: Session, ends: Ends, *, synced: bool) -> list[bool]:
+    """The guarded write; which of ``ends`` applied. The first end of a lease is the one that counts."""
+    first: dict[tuple[int, int], int] = {}
+    for place, (one, _) in enumerate(ends):
+        first.setdefault((one.lease.seq, one.lease.token), place)
+    chosen = [place for _, place in sorted(first.items())]  # by seq, as all writers lock them
+    columns = zip(*(_values(session.times, *ends[place]) for place in chosen), strict=True)
+    rows = await session.fetch(_SETTLE, *map(list, columns), synced)
+    applied = {chosen[row[0] - 1] for row in rows}
+    return [place in applied for place in range(len(ends))]
+
+
+def _values(times: Times, settlement: Settlement, now: float) -> tuple[Any, ...]:
+    lease, end = settlement.lease, settlement.transition
+    if end.status not in LEGAL[Status.PROCESSING]:
+        raise ValueError(f"an attempt cannot end as {end.status}; nothing was changed")
+    now_us, run_after_us = times.us(now), times.us_or_none(end.run_after)
+    ready = None if end.status not in WAITING else int(run_after_us is None or run_after_us <= now_us)
+    return (
+        lease.seq, lease.token, end.status.value, end.reason, end.error, end.result_json, run_after_us, int(end.refund),
+        int(end.crashed), times.us_or_none(end.waiting_since), now_us if ready is None else None, ready,
+    )  # fmt: skip
+
+
+async def _settle_at_gates(session: Session, ends: Ends) -> list[Settled]:
+    """Jobs and windows change together; a pause binds everybody from the moment it is reported, power loss included."""
+    synced = any(one.transition.pause is not None for one, _ in ends)
+    async with session.transaction(synced=synced, also=gates.LOCK):
+        before = await gates.windows_of(session)  # before the write, which forgets the probes of what ended
+        applied = await _write(session, ends, synced=synced)
+        windows = dict(before)
+        answers = [_at_gate(windows, one, now) if holds else _LAPSED for (one, now), holds in zip(ends, applied, strict=True)]
+        await gates.save(session, [window for scope, window in windows.items() if window != before.get(scope)])
+        gone = [scope for scope in before if scope not in windows]
+        if gone:
+            await gates.remove(session, gone)
+    return answers
+
+
+def _at_gate(windows: dict[str, PauseWindow], settlement: Settlement, now: float) -> Settled:
+    """What one end that applied does to the windows."""
+    lease, end = settlement.lease, settlement.transition
+    marked = [window for window in windows.values() if window.probe == lease.job_id]
+    # A window that was extended or set by hand meanwhile is not this probe's to end.
+    succeeded = end.status is Status.COMPLETED
+    resumed = tuple(window.scope for window in marked if succeeded and window.scope in lease.probing and window.gate(now) is Gate.PROBING)
+    for window in marked:
+        windows[window.scope] = replace(window, probe=None)
+    for scope in resumed:
+        del windows[scope]
+    if end.pause is None:
+        return Settled(True, None, resumed)
+    extended = pauses.extended(windows.get(end.pause.scope), end.pause, now)
+    windows[extended.scope] = extended
+    return Settled(True, extended, resumed)
+
+
+async def refund(session: Session, batches: Sequence[Sequence[Lease]]) -> list[int]:
+    """See ``Store.refund``: each batch on its own, because a lease that two of them name counts twice."""
+    given: list[int] = []
+    for leases in batches:
+        given.append(int(await session.value("SELECT @schema@.refund($1, $2)", *_pairs(leases))))
+    return given
+
+
+async def note(session: Session, notes: Sequence[tuple[Lease, str | None, str | None]]) -> list[bool]:
+    return await _note(session, notes, synced=False)
+
+
+async def note_synced(session: Session, notes: Sequence[tuple[Lease, str | None, str | None]]) -> list[bool]:
+    return await _note(session, notes, synced=True)
+
+
+async def _note(session: Session, notes: Sequence[tuple[Lease, str | None, str | None]], *, synced: bool) -> list[bool]:
+    """One statement, unless two notes are about one job: then in their order."""
+    leases = [lease for lease, _, _ in notes]
+    if len({lease.seq for lease in leases}) < len(leases):
+        return [(await _note(session, [one], synced=synced))[0] for one in notes]
+    progresses, states = [progress for _, progress, _ in notes], [state for _, _, state in notes]
+    rows = await session.fetch("SELECT @schema@.note($1, $2, $3, $4, $5)", *_pairs(leases), progresses, states, synced)
+    held = {row[0] for row in rows}
+    return [place in held for place in range(1, len(notes) + 1)]
+
+
+async def lapsed(session: Session, batches: Sequence[Sequence[Lease]]) -> list[list[Lease]]:
+    leases = [lease for batch in batches for lease in batch]
+    held = {row[0] for row in await session.fetch("SELECT @schema@.held($1, $2)", *_pairs(leases))}
+    holds = iter([place in held for place in range(1, len(leases) + 1)])
+    return [[lease for lease in batch if not next(holds)] for batch in batches]
+
+
+def _pairs(leases: Sequence[Lease]) -> tuple[list[int], list[int]]:
+    return [lease.seq for lease in leases], [lease.token for lease in leases]

@@ -1,0 +1,259 @@
+"""``PostgresStore``: the verbs of the ``Store`` port on one schema of a PostgreSQL database."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any, TypeVar
+
+import anyio
+
+from scheduler.errors import StoreError
+from scheduler.job import RETRYABLE, TERMINAL, UNFINISHED, Draft, Job, Lease, Receipt, Status, Transition
+from scheduler.pauses import PauseWindow
+from scheduler.stores.base import Claims, JobQuery, Lanes, Pulse, Settled, Settlement, Tally, Want, Worker
+from scheduler.stores.postgres import enqueueing, faults, gates, hints, joining, people, schema, settling, sharing, workers
+from scheduler.stores.postgres.address import parse
+from scheduler.stores.postgres.claiming import Claiming
+from scheduler.stores.postgres.line import Line
+from scheduler.stores.postgres.session import QUESTION_LIMIT_S, Database, Session
+
+T = TypeVar("T")
+
+
+class PostgresStore:
+    """Jobs in the schema that ``url`` names; any number of processes on any number of machines may use it at once.
+
+    Four lines, each opened when first used: ``synced`` for what must be on disk when it returns, ``claims``, ``ends`` for
+    outcomes and the rest that may ride on a later commit, ``questions``. A service also has a listener and a pulse.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._address = parse(url)
+        self._database = Database(self._address)
+        self._lines: dict[str, Line] = {}
+        self._claiming = Claiming()
+        self._claim = self._claiming.claim
+        self._settle = settling.Settling().settle
+        self._listener: hints.Listener | None = None
+        self._sender = ""
+        self._bell: asyncio.Task[None] | None = None
+        self._rung = False
+        self._being_stored: dict[str, asyncio.Future[Any]] = {}
+
+    @property
+    def url(self) -> str:
+        """For people: without the password."""
+        return self._address.shown
+
+    async def open(self) -> None:
+        session = await self._database.connect("synced")
+        try:
+            await schema.prepare(session)
+            await self._database.measure(session)
+        except BaseException as error:
+            await session.close()
+            if isinstance(error, Exception):
+                raise faults.translated(error, self.url) from error
+            raise
+        self._lines = {name: Line(self._database, name) for name in ("claims", "ends")}
+        self._lines["synced"] = Line(self._database, "synced", session=session)
+        self._lines["questions"] = Line(self._database, "questions", QUESTION_LIMIT_S)
+
+    async def close(self) -> None:
+        if self._listener is not None:
+            await self._listener.close()
+        while self._bell is not None:
+            await asyncio.wait([self._bell])
+        for line in self._lines.values():
+            await line.close()
+        self._lines, self._listener = {}, None
+
+    async def check(self, *, briefly: bool = False) -> None:
+        await self._line("questions").do(schema.check, None)
+
+    # -- jobs in
+
+    async def enqueue(self, drafts: Sequence[Draft], now: float, on_stored: Callable[[list[Receipt]], None] | None = None) -> list[Receipt]:
+        stored = self._line("synced").put(enqueueing.enqueue, (drafts, now))
+        if on_stored is not None:
+            self._tell(drafts, stored, on_stored)
+        receipts = await asyncio.shield(stored)
+        self._ring()
+        return receipts
+
+    async def enqueue_within(self, connection: Any, drafts: Sequence[Draft], now: float) -> list[Receipt]:
+        """See ``Joins``; for an ``asyncpg`` connection to this database."""
+        return await joining.enqueue(connection, self._database, drafts, now)
+
+    def _tell(self, drafts: Sequence[Draft], stored: asyncio.Future[list[Receipt]], on_stored: Callable[[list[Receipt]], None]) -> None:
+        """Another line may claim the jobs before this one hears that they are stored: ``claim`` waits for those."""
+
+        def told(future: asyncio.Future[list[Receipt]]) -> None:
+            for draft in drafts:
+                self._being_stored.pop(draft.job_id, None)
+            if future.exception() is None:
+                on_stored(future.result())
+
+        self._being_stored.update(dict.fromkeys((draft.job_id for draft in drafts), stored))
+        stored.add_done_callback(told)
+
+    # -- attempts
+
+    async def lanes(self, now: float) -> Lanes:
+        return await self._line("questions").do(_lanes, now)
+
+    async def claim(self, wants: Sequence[Want], worker: str, now: float) -> Claims:
+        answer = await self._line("claims").do(self._claim, (wants, worker, now))
+        if self._being_stored:
+            for claim in answer.claims:
+                stored = self._being_stored.get(claim.job.job_id)
+                if stored is not None:
+                    await asyncio.wait([stored])
+        return answer
+
+    async def settle(self, settlements: Sequence[Settlement], now: float) -> list[Settled]:
+        settled = await self._line("ends").do(self._settle, (settlements, now))
+        handed_back = any(one.transition.status is Status.PENDING for one in settlements)
+        if handed_back or any(one.window is not None or one.resumed for one in settled):
+            self._ring()
+        return settled
+
+    async def refund(self, leases: Sequence[Lease], now: float) -> int:
+        return await self._line("ends").do(settling.refund, leases) if leases else 0
+
+    async def note(self, lease: Lease, now: float, *, progress_json: str | None = None, state_json: str | None = None) -> bool:
+        if state_json is None:
+            return await self._line("ends").do(settling.note, (lease, progress_json, state_json))
+        return await self._line("synced").do(settling.note_synced, (lease, progress_json, state_json))
+
+    async def lapsed(self, leases: Sequence[Lease]) -> list[Lease]:
+        return await self._line("questions").do(settling.lapsed, leases) if leases else []
+
+    # -- people
+
+    async def find(self, query: JobQuery) -> list[Job]:
+        return await self._line("questions").do(people.find, query)
+
+    async def count(self, query: JobQuery) -> list[Tally]:
+        return await self._line("questions").do(people.count, query)
+
+    async def cancel(self, query: JobQuery, now: float) -> list[Job]:
+        cancelled = await self._line("synced").do(people.cancel, (_only(query, UNFINISHED), now))
+        self._ring()
+        return cancelled
+
+    async def retry(self, query: JobQuery, now: float) -> list[Job]:
+        sent = await self._line("synced").do(people.retry, (replace(_only(query, RETRYABLE), newest_first=False), now))
+        self._ring()
+        return sent
+
+    async def give_up(self, query: JobQuery, transition_of: Callable[[Job], Transition], now: float) -> list[tuple[Job, Transition]]:
+        narrowed = _only(query, frozenset({Status.RATE_LIMITED}))
+        ended: list[tuple[Job, Transition]] = await self._line("ends").do(people.give_up, (narrowed, transition_of, now))
+        return ended
+
+    async def prune(self, statuses: frozenset[Status], before: float, limit: int) -> int:
+        return await self._line("ends").do(people.prune, (statuses & TERMINAL, before, limit))
+
+    # -- pauses
+
+    async def pauses(self) -> list[PauseWindow]:
+        return await self._line("questions").do(gates.stored, None)
+
+    async def pause(self, scope: str, until: float, now: float) -> PauseWindow:
+        window = await self._line("synced").do(gates.pause, (scope, until, now))
+        self._ring()
+        return window
+
+    async def resume(self, scope: str, now: float) -> PauseWindow | None:
+        window = await self._line("synced").do(gates.resume, scope)
+        self._ring()
+        return window
+
+    async def reopen(self, scope: str, now: float) -> bool:
+        removed = await self._line("ends").do(gates.reopen, (scope, now))
+        if removed:
+            self._ring()
+        return removed
+
+    # -- pools
+
+    async def share(self, pool: str, change: Callable[[str | None], tuple[str | None, T]], now: float) -> T:
+        answer = await self._line("ends").do(sharing.share, (pool, change, now))
+        if isinstance(answer, sharing.Raised):
+            raise answer.error
+        shared: T = answer
+        return shared
+
+    async def shared(self) -> dict[str, str]:
+        return await self._line("questions").do(sharing.shared, None)
+
+    # -- workers
+
+    async def workers(self) -> list[Worker]:
+        return await self._line("questions").do(workers.registered, None)
+
+    async def register(self, worker: Worker) -> Pulse:
+        await self._line("synced").do(workers.register, worker)
+        return workers.PostgresPulse(self._database, worker.worker_id)
+
+    async def dismiss(self, worker_id: str) -> None:
+        await self._line("ends").do(workers.dismiss, worker_id)
+
+    async def take_turn(self, duty: str, worker_id: str, now: float, for_s: float) -> bool:
+        return await self._line("ends").do(workers.take_turn, (duty, worker_id, now, for_s))
+
+    async def listen(self, on_hint: Callable[[], None]) -> str | None:
+        """None behind a transaction-pooling proxy: notifications do not get through it, and polling has to do."""
+        self._line("ends")
+        if self._address.pooled:
+            return None
+        if self._listener is not None:
+            await self._listener.close()
+        self._listener = hints.Listener(self._database, on_hint)
+        self._sender = self._listener.address
+        return self._sender
+
+    # -- plumbing
+
+    def _line(self, name: str) -> Line:
+        if not self._lines:
+            raise StoreError("the store is closed")
+        return self._lines[name]
+
+    def _ring(self) -> None:
+        """Tell the other processes, at most so often."""
+        self._rung = True
+        if self._bell is None and self._lines:
+            self._bell = asyncio.create_task(self._ring_out(), name="postgres bell")
+            self._bell.add_done_callback(self._silent)
+
+    async def _ring_out(self) -> None:
+        while self._rung:
+            self._rung = False
+            try:
+                await self._line("ends").do(hints.ring, self._sender)
+            except StoreError:
+                return  # what was committed is committed; the others poll
+            if self._listener is not None:  # else nothing is gained by waiting: a command is about to end
+                await anyio.sleep(hints.RING_EVERY_S)
+
+    def _silent(self, bell: asyncio.Task[None]) -> None:
+        self._bell = None
+
+
+async def _lanes(session: Session, times: Sequence[float]) -> list[Lanes]:
+    return [await _lanes_at(session, now) for now in times]
+
+
+async def _lanes_at(session: Session, now: float) -> Lanes:
+    rows = await session.fetch("SELECT name, is_ready, next_us FROM @schema@.lanes($1)", session.times.us(now))
+    later_us = [next_us for _, _, next_us in rows if next_us is not None]
+    return Lanes(frozenset(name for name, is_ready, _ in rows if is_ready), session.times.s(min(later_us)) if later_us else None)
+
+
+def _only(query: JobQuery, statuses: frozenset[Status]) -> JobQuery:
+    """``query`` narrowed to what the verb may touch."""
+    return replace(query, statuses=statuses if query.statuses is None else query.statuses & statuses)

@@ -1,0 +1,374 @@
+"""What only the PostgreSQL store promises: many services at once, races, lost connections, hints, skewed clocks, proxies."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import threading
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, quote, urlsplit
+
+import anyio
+import asyncpg
+import pytest
+
+from scheduler.errors import StoreBusyError, StoreDamagedError, StoreError, StoreTooNewError
+from scheduler.job import Status, Transition
+from scheduler.stores.base import JobQuery, Settlement, Store
+from scheduler.stores.postgres import PostgresStore, hints, schema
+from scheduler.stores.postgres.session import Session
+from tests.stores.acts import DONE, claim, everything, find, get, ids, put, settle, want
+from tests.stores.pausing import paused_by_provider
+from tests.stores.working import ADA
+from tests.support.jobs import T0, a_draft, put_off
+from tests.support.postgres_server import a_schema, with_schema
+from tests.support.transaction_pooler import a_pooler
+
+
+@pytest.fixture
+def name() -> str:
+    return a_schema("Größe \" '; DROP --")
+
+
+@pytest.fixture
+def make_store(postgres: str, name: str) -> Callable[[], PostgresStore]:
+    return lambda: PostgresStore(with_schema(postgres, name))
+
+
+@asynccontextmanager
+async def opened(make_store: Callable[[], PostgresStore], count: int) -> AsyncIterator[list[PostgresStore]]:
+    stores = [make_store() for _ in range(count)]
+    try:
+        await asyncio.gather(*(one.open() for one in stores))
+        yield stores
+    finally:
+        for one in stores:
+            await one.close()
+
+
+async def on_server(url: str, *statements: str) -> None:
+    connection = await asyncpg.connect(url)
+    try:
+        for statement in statements:
+            await connection.execute(statement)
+    finally:
+        await connection.close()
+
+
+class TestTheSchema:
+    async def test_many_services_may_start_at_once(self, make_store: Callable[[], PostgresStore]) -> None:
+        async with opened(make_store, 6) as stores:
+            await put(stores[0], draft := a_draft())
+            assert ids(await everything(stores[5])) == [draft.job_id]
+
+    async def test_a_newer_releases_schema_is_refused(self, store: PostgresStore, make_store: Callable[[], PostgresStore]) -> None:
+        session = await store._database.connect("test")
+        await session.fetch("UPDATE @schema@.scheduler_schema SET version = version + 1")
+        await session.close()
+        with pytest.raises(StoreTooNewError, match="upgrade this service"):
+            await make_store().open()
+        with pytest.raises(StoreTooNewError):
+            await store.check()
+
+    async def test_a_release_in_between_is_migrated(self, postgres: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        where = with_schema(postgres, a_schema())
+        scripts = schema.migrations()
+        with monkeypatch.context() as earlier:
+            earlier.setattr(schema, "migrations", lambda: scripts[:2])
+            store = PostgresStore(where)
+            await store.open()
+            await put(store, draft := a_draft())
+            await store.close()
+        async with opened(lambda: PostgresStore(where), 3) as stores:
+            assert ids(await everything(stores[0])) == [draft.job_id]
+
+    async def test_a_schema_of_something_else_is_left_alone(self, postgres: str) -> None:
+        other = a_schema()
+        await on_server(postgres, f'CREATE SCHEMA "{other}"', f'CREATE TABLE "{other}".jobs (id int)')
+        with pytest.raises(StoreDamagedError, match="choose another"):
+            await PostgresStore(with_schema(postgres, other)).open()
+
+    async def test_ordinary_rights_will_do(self, postgres: str) -> None:
+        own, role = a_schema(), a_schema("role").replace(" ", "_").replace("-", "_")
+        try:
+            await on_server(postgres, f"CREATE ROLE {role} LOGIN PASSWORD 'pw'", f'CREATE SCHEMA "{own}" AUTHORIZATION {role}')
+        except asyncpg.InsufficientPrivilegeError:
+            pytest.skip("this role may not create roles")
+        parts = urlsplit(postgres)
+        host = parts.netloc.rsplit("@", 1)[-1]
+        url = with_schema(parts._replace(netloc=f"{role}:pw@{host}").geturl(), own)
+        async with opened(lambda: PostgresStore(url), 1) as (store,):
+            await put(store, a_draft())
+            assert len(await claim(store)) == 1
+        with pytest.raises(StoreError, match="lacks a right"):
+            await PostgresStore(url.replace(quote(own, safe=""), "not-mine")).open()
+
+    async def test_a_server_that_is_not_there_is_busy(self) -> None:
+        with pytest.raises(StoreBusyError, match="cannot be reached"):
+            await PostgresStore("postgresql://ada:secret@127.0.0.1:1/x").open()
+
+
+class TestRaces:
+    async def test_no_claim_commits_after_a_pause_is_stored(self, make_store: Callable[[], PostgresStore]) -> None:
+        async with opened(make_store, 4) as stores:
+            for number in range(6):
+                lane = f"lane {number}"
+                await put(stores[0], *[a_draft(lane) for _ in range(300)])
+                stop = asyncio.Event()
+
+                async def work(store: Store, lane: str = lane, stop: asyncio.Event = stop) -> None:
+                    while not stop.is_set():
+                        await claim(store, want(lane, 2))
+
+                claimers = [asyncio.ensure_future(work(one)) for one in stores[1:]]
+                await anyio.sleep(0.02)
+                await stores[0].pause(lane, math.inf, T0)
+                running = frozenset({Status.PROCESSING})
+                seen = len(await find(stores[0], statuses=running, task_types=frozenset({lane}), limit=1_000))
+                await anyio.sleep(0.02)
+                stop.set()
+                await asyncio.gather(*claimers)
+                assert len(await find(stores[0], statuses=running, task_types=frozenset({lane}), limit=1_000)) == seen < 300
+
+    async def test_exactly_one_worker_probes(self, make_store: Callable[[], PostgresStore]) -> None:
+        async with opened(make_store, 4) as stores:
+            for number in range(8):
+                scope = f"pool:{number}"
+                await paused_by_provider(stores[0], scope)
+                wants = want(pool=str(number))
+                got = await asyncio.gather(*(claim(one, wants, now=T0 + 60) for one in stores for _ in range(2)))
+                (probe,) = [one for batch in got for one in batch]
+                assert probe.lease.probing == (scope,)
+                await settle(stores[1], probe.lease, DONE, T0 + 61)
+                await stores[2].prune(frozenset(Status), T0 + 1_000, 1_000)
+
+    async def test_writers_that_collide_all_get_through(self, make_store: Callable[[], PostgresStore]) -> None:
+        async with opened(make_store, 3) as stores:
+            keys = [f"key {number}" for number in range(40)]
+            batches = [[a_draft(unique_key=key) for key in order] for order in (keys, keys[::-1], keys[20:] + keys[:20])]
+            receipts = await asyncio.gather(*(put(one, *batch) for one, batch in zip(stores, batches, strict=True)))
+            assert sum(one.created for batch in receipts for one in batch) == 40
+            assert len({one.job_id for batch in receipts for one in batch}) == 40
+
+
+class TestLostConnections:
+    async def cut(self, postgres: str, what: str = "%") -> None:
+        await on_server(postgres, f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'scheduler {what}'")
+
+    async def test_the_store_comes_back_by_itself(self, store: PostgresStore, postgres: str) -> None:
+        await put(store, a_draft())
+        await claim(store, want("other"))
+        await self.cut(postgres)
+        for verb in (
+            lambda: put(store, a_draft()),
+            lambda: claim(store, want("other")),
+            lambda: everything(store),
+            lambda: store.share("p", lambda d: (None, 1), T0),
+        ):
+            with anyio.fail_after(5):
+                while True:
+                    try:
+                        await verb()
+                        break
+                    except StoreBusyError:
+                        await anyio.sleep(0.02)
+
+    async def test_a_claim_whose_answer_is_lost_is_answered_again(self, store: PostgresStore, monkeypatch: pytest.MonkeyPatch) -> None:
+        await put(store, *(drafts := [a_draft() for _ in range(3)]))
+        real = Session.fetch
+
+        async def cut(session: Session, sql: str, *values: Any) -> list[Any]:
+            rows = await real(session, sql, *values)
+            if ".claim(" in sql:
+                raise asyncpg.ConnectionDoesNotExistError("connection was closed in the middle of operation")
+            return rows
+
+        with monkeypatch.context() as broken:
+            broken.setattr(Session, "fetch", cut)
+            with pytest.raises(StoreBusyError):
+                await claim(store, want(limit=2))
+        again = await claim(store, want(limit=2))
+        assert ids(again) == [draft.job_id for draft in drafts[:2]]
+        assert [one.job.attempts for one in again] == [1, 1]
+        assert [(await settle(store, one.lease, DONE)).applied for one in again] == [True, True]
+        assert ids(await claim(store)) == [drafts[2].job_id]
+
+    async def test_an_end_whose_answer_is_lost_is_told_once_it_is_handed_in_again(
+        self, store: PostgresStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        await put(store, *[a_draft() for _ in range(3)])
+        done, limited, cancelled = await claim(store)
+        await store.cancel(JobQuery(job_ids=(cancelled.job.job_id,)), T0)
+        ends = [
+            Settlement(done.lease, DONE),
+            Settlement(limited.lease, put_off(limited.job.job_id, T0)),
+            Settlement(cancelled.lease, Transition(Status.CANCELLED, "cancelled")),
+        ]
+        real = Session.script
+
+        async def cut(session: Session, sql: str, limit_s: float | None = None) -> None:
+            await real(session, sql, limit_s)
+            if sql == "COMMIT":
+                raise asyncpg.ConnectionDoesNotExistError("connection was closed in the middle of operation")
+
+        with monkeypatch.context() as broken:
+            broken.setattr(Session, "script", cut)
+            with pytest.raises(StoreBusyError):
+                await store.settle(ends, T0)
+        again = await store.settle(ends, T0 + 1)
+        assert [one.applied for one in again] == [True, True, False]
+        assert again[1].window is not None
+        assert [one.applied for one in await store.settle(ends, T0 + 2)] == [False, False, False]
+        assert (await get(store, done.job.job_id)).finished_at == T0
+
+    async def test_a_statement_that_takes_too_long_is_ended(self, store: PostgresStore, monkeypatch: pytest.MonkeyPatch) -> None:
+        line = store._line("ends")
+        monkeypatch.setattr(line, "_limit_s", 0.2)
+
+        async def slow(session: Session, items: object) -> list[None]:
+            await session.fetch("SELECT pg_sleep(20)")
+            return [None]
+
+        with anyio.fail_after(5), pytest.raises(StoreBusyError):
+            await line.do(slow, None)
+        assert await store.share("pool", lambda document: (None, 7), T0) == 7
+
+    async def test_a_pulse_beats_again_after_its_connection_was_cut(self, store: PostgresStore, postgres: str) -> None:
+        pulse = await store.register(ADA)
+        assert await anyio.to_thread.run_sync(pulse.beat, T0)
+        await self.cut(postgres, "pulse%")
+        beaten: list[bool] = []
+
+        def beat() -> None:
+            for _ in range(3):
+                try:
+                    beaten.append(pulse.beat(T0 + 1))
+                except StoreBusyError:
+                    continue
+            pulse.close()
+
+        thread = threading.Thread(target=beat)
+        thread.start()
+        await anyio.to_thread.run_sync(thread.join)
+        assert beaten[-1:] == [True]
+
+
+class Heard:
+    def __init__(self) -> None:
+        self.count = 0
+
+    def __call__(self) -> None:
+        self.count += 1
+
+    async def at_least(self, count: int) -> None:
+        with anyio.fail_after(5):
+            while self.count < count:  # noqa: ASYNC110  # nobody rings for it
+                await anyio.sleep(0.005)
+
+
+class TestHints:
+    async def test_others_hear_of_a_change_and_who_made_it_does_not(self, make_store: Callable[[], PostgresStore]) -> None:
+        async with opened(make_store, 2) as (one, two):
+            mine, theirs = Heard(), Heard()
+            assert await one.listen(mine)
+            assert await two.listen(theirs)
+            await mine.at_least(1)
+            await theirs.at_least(1)
+            await anyio.sleep(0.1)
+            before = mine.count, theirs.count
+            await put(one, a_draft())
+            await theirs.at_least(before[1] + 1)
+            assert mine.count == before[0]
+
+    async def test_a_burst_is_few_hints(self, make_store: Callable[[], PostgresStore]) -> None:
+        async with opened(make_store, 2) as (one, two):
+            heard = Heard()
+            await one.listen(lambda: None)
+            await two.listen(heard)
+            await heard.at_least(1)
+            await asyncio.gather(*(put(one, a_draft()) for _ in range(300)))
+            await anyio.sleep(0.1)
+            assert 2 <= heard.count < 60
+
+    async def test_a_listener_that_lost_its_connection_or_went_deaf_listens_anew(
+        self, make_store: Callable[[], PostgresStore], postgres: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(hints, "CHECK_EVERY_S", 0.05)
+        monkeypatch.setattr(hints, "HEAR_WITHIN_S", 0.3)
+        sessions: list[Session] = []
+        real = hints.Listener._listen
+
+        async def noted(listener: hints.Listener, session: Session) -> bool:
+            sessions.append(session)
+            return await real(listener, session)
+
+        monkeypatch.setattr(hints.Listener, "_listen", noted)
+        async with opened(make_store, 2) as (one, two):
+            heard = Heard()
+            await one.listen(heard)
+            await heard.at_least(1)
+            await TestLostConnections().cut(postgres, "listener%")
+            await heard.at_least(2)
+            await anyio.sleep(0.2)
+            deaf = sessions[-1]
+            deaf.connection._listeners.clear()  # as behind a proxy that swallows notifications
+            with anyio.fail_after(5):
+                while sessions[-1] is deaf:  # noqa: ASYNC110  # nobody rings for it
+                    await anyio.sleep(0.02)
+            before = heard.count
+            await put(two, a_draft())
+            await heard.at_least(before + 1)
+
+
+class TestClocks:
+    async def test_workers_whose_clocks_differ_agree_on_what_is_due(
+        self, make_store: Callable[[], PostgresStore], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        fast = make_store()
+        monkeypatch.setattr(fast._database._clock, "now", lambda: 3_600 + time.time(), raising=False)
+        await fast.open()
+        async with opened(make_store, 1) as (right,):
+            now = time.time()
+            await put(fast, draft := a_draft(run_after=now + 3_600 + 20), now=now + 3_600)
+            seen = (await get(fast, draft.job_id)).run_after, (await get(right, draft.job_id)).run_after
+            assert seen == (pytest.approx(now + 3_620), pytest.approx(now + 20, abs=0.5))
+            assert await claim(right, now=now + 10) == []
+            assert await claim(fast, now=now + 3_600 + 10) == []
+            await fast.pause("other", now + 3_700, now + 3_600)
+            assert (await right.pauses())[0].until == pytest.approx(now + 100, abs=0.5)
+            assert len(await claim(right, now=now + 25)) == 1
+        await fast.close()
+
+    async def test_on_one_machine_times_are_exact(self, store: PostgresStore) -> None:
+        assert store._database.times.offset_us == 0
+
+
+class TestBehindATransactionPooler:
+    async def test_everything_but_listening_works(self, postgres: str, name: str) -> None:
+        folder = parse_qs(urlsplit(postgres).query).get("host", [""])[0]
+        socket = Path(folder) / ".s.PGSQL.5432"
+        if not socket.exists():
+            pytest.skip("the proxy of this test needs the server's socket")
+        async with a_pooler(str(socket)) as (pooler, port):
+            url = with_schema(f"postgresql://postgres@127.0.0.1:{port}/postgres?sslmode=disable", name, pooled="1")
+            async with opened(lambda: PostgresStore(url), 2) as (one, two):
+                await put(one, *[a_draft() for _ in range(5)], a_draft(unique_key="key"))
+                claims = await claim(two, want(limit=4))
+                assert [(await settle(one, each.lease, DONE)).applied for each in claims] == [True] * 4
+                await two.pause("lane", math.inf, T0)
+                assert await claim(one) == []
+                assert await one.resume("lane", T0) is not None
+                assert len(await claim(one)) == 2
+                assert len(await one.cancel(JobQuery(), T0)) == 2
+                assert await one.share("pool", lambda document: ("x", 1), T0) == 1
+                assert await two.shared() == {"pool": "x"}
+                assert await one.listen(lambda: None) is None
+                pulse = await one.register(ADA)
+                assert await anyio.to_thread.run_sync(pulse.beat, T0)
+                await anyio.to_thread.run_sync(pulse.close)
+                assert len(await everything(two)) == 6
+            assert pooler.transactions > 20

@@ -1,0 +1,161 @@
+"""The hot statements' plans do not depend on what the planner knows of the tables.
+
+On a fresh table that was never analyzed, after ``ANALYZE``, and with statistics from when the table was empty: the server's own
+counters tell which index gave how many rows to the functions, and EXPLAIN shows the plan of the statement that picks jobs.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from typing import Any
+
+import pytest
+
+from scheduler.job import Status, Transition
+from scheduler.stores.base import Claim, Settlement, Want
+from scheduler.stores.postgres import PostgresStore
+from scheduler.stores.postgres.claiming import Claiming
+from scheduler.stores.postgres.session import Session
+from scheduler.stores.postgres.settling import lapsed, settle
+from tests.stores.acts import want
+from tests.support.jobs import T0
+from tests.support.postgres_server import a_schema, with_schema
+
+ROWS = 50_000
+_FILL = """
+INSERT INTO @schema@.jobs (job_id, task_type, target_type, target_id, payload_json, status, priority, run_after_us, created_us,
+    finished_us, ready)
+SELECT 'filled-' || n, CASE WHEN n % 5 = 0 THEN 'other' ELSE 'lane' END, 'code_entity', n::text, '{}',
+    CASE WHEN n % 2 = 0 THEN 'completed' ELSE 'pending' END, n % 7, 1700000000000000, 1700000000000000,
+    CASE WHEN n % 2 = 0 THEN 1700000000000000 END, CASE WHEN n % 2 = 1 THEN 1 END
+FROM generate_series(1, $1) AS n
+"""
+
+
+def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield plan
+    for part in plan.get("Plans", ()):
+        yield from nodes(part)
+
+
+_READ = """
+SELECT c.relname, pg_stat_get_xact_numscans(c.oid), pg_stat_get_xact_tuples_returned(c.oid) FROM pg_class AS c
+WHERE c.relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = $1) AND (c.relname = 'jobs' OR c.relname LIKE 'jobs\\_%')
+"""
+
+
+async def read_by(session: Session, work: Callable[[], Awaitable[Any]]) -> dict[str, int]:
+    """How many rows the table (read from end to end) and each of its indexes gave in one transaction."""
+    await session.script("BEGIN")
+    before = {row[0]: row for row in await session.fetch(_READ, session.database.address.schema)}
+    await work()
+    rows = await session.fetch(_READ, session.database.address.schema)
+    await session.script("COMMIT")
+    return {name: given - before[name][2] for name, scans, given in rows if scans > before[name][1]}
+
+
+@pytest.fixture
+def make_store(postgres: str) -> Callable[[], PostgresStore]:
+    schema = a_schema("plans")
+    return lambda: PostgresStore(with_schema(postgres, schema))
+
+
+@pytest.fixture
+async def session(store: PostgresStore) -> AsyncIterator[Session]:
+    session = await store._database.connect("test")
+    yield session
+    await session.close()
+
+
+async def fill(session: Session, knowledge: str) -> None:
+    if knowledge == "statistics of an empty table":
+        await session.script("ALTER TABLE @schema@.jobs SET (autovacuum_enabled = off); ANALYZE @schema@.jobs")
+    if knowledge == "no statistics":
+        await session.script("ALTER TABLE @schema@.jobs SET (autovacuum_enabled = off)")
+    await session.fetch(_FILL, ROWS)
+    if knowledge == "analyzed":
+        await session.script("ANALYZE @schema@.jobs")
+
+
+KNOWLEDGE = ["no statistics", "statistics of an empty table", "analyzed"]
+
+
+@pytest.mark.parametrize("knowledge", KNOWLEDGE)
+@pytest.mark.parametrize("wanted", [want(limit=100), want(limit=100, target_types=("code_entity",)), want(limit=100, cap=500)], ids=repr)
+async def test_a_claim_reads_only_what_it_takes(session: Session, knowledge: str, wanted: Want) -> None:
+    await fill(session, knowledge)
+    for _ in range(2):  # also with the plans that are kept
+        got: list[Claim] = []
+
+        async def work(got: list[Claim] = got) -> None:
+            (answer,) = await Claiming().claim(session, [([wanted, want("other", 5)], "ada", T0)])
+            got += answer.claims
+
+        given = await read_by(session, work)
+        assert [one.job.priority for one in got] == [6] * 105
+        assert set(given) <= {"jobs_ready", "jobs_due", "jobs_pkey", "jobs_unfinished"}
+        assert given["jobs_ready"] <= 105 * 3  # a row that was taken before leaves its entry until it is cleaned up
+        assert given["jobs_pkey"] == 105
+
+
+@pytest.mark.parametrize("knowledge", KNOWLEDGE)
+async def test_the_plan_that_picks_jobs_walks_the_index_of_ready_jobs_in_order(session: Session, knowledge: str) -> None:
+    await fill(session, knowledge)
+    source = await session.value("SELECT prosrc FROM pg_proc WHERE proname = 'claim' AND pronamespace = $1::regnamespace", _named(session))
+    settings = await session.value(
+        "SELECT proconfig FROM pg_proc WHERE proname = 'claim' AND pronamespace = $1::regnamespace", _named(session)
+    )
+    picking = re.findall(r"picked := ARRAY\(\s*(SELECT.*?SKIP LOCKED)\s*\);", source, re.DOTALL)
+    assert len(picking) == 3  # what fell due; all target types; some
+    await session.script(
+        "BEGIN; " + "; ".join("SET LOCAL {} = '{}'".format(*one.split("=", 1)) for one in settings if "search_path" not in one)
+    )
+    for number, (statement, index) in enumerate(zip(picking, ("jobs_due", "jobs_ready", "jobs_ready"), strict=True)):
+        for name, value in (("wanted.t", "$1"), ("wanted.k", "$2"), ("now_us", "$3"), ("room", "$4")):
+            statement = statement.replace(name, value)
+        await session.script(f"PREPARE picking{number}(text, text[], bigint, bigint) AS {statement}")
+        explained = f"EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE picking{number}('lane', '{{code_entity}}', 1700000000000000, 100)"
+        (plan,) = json.loads(await session.connection.fetchval(explained))
+        shape = list(nodes(plan["Plan"]))
+        assert [node["Node Type"] for node in shape if "Scan" in node["Node Type"] or "Sort" in node["Node Type"]] == ["Index Scan"]
+        assert shape[-1]["Index Name"] == index
+        assert shape[-1]["Actual Rows"] == (100 if index == "jobs_ready" else 0)
+    await session.script("ROLLBACK")
+
+
+def _named(session: Session) -> str:
+    return session.database.address.quoted
+
+
+@pytest.mark.parametrize("knowledge", KNOWLEDGE)
+async def test_outcomes_reach_their_rows_by_number(session: Session, knowledge: str) -> None:
+    await fill(session, knowledge)
+    (claims,) = await Claiming().claim(session, [([want(limit=200)], "ada", T0)])
+
+    async def work() -> None:
+        (still,) = await lapsed(session, [[one.lease for one in claims.claims]])
+        assert still == []
+        (settled,) = await settle(session, [([_done(one) for one in claims.claims], T0)])
+        assert all(one.applied for one in settled)
+
+    given = await read_by(session, work)
+    assert set(given) == {"jobs_pkey"}
+    assert given["jobs_pkey"] <= 200 * 4  # asked twice, and each row has left an entry behind
+
+
+@pytest.mark.parametrize("knowledge", KNOWLEDGE)
+async def test_lanes_are_found_by_seeks(session: Session, knowledge: str) -> None:
+    await fill(session, knowledge)
+
+    async def work() -> None:
+        assert [row[0] for row in await session.fetch("SELECT name FROM @schema@.lanes($1)", 1)] == ["lane", "other"]
+
+    given = await read_by(session, work)
+    assert set(given) == {"jobs_ready", "jobs_due"}
+    assert given["jobs_ready"] == 2
+
+
+def _done(claim: Claim) -> Settlement:
+    return Settlement(claim.lease, Transition(Status.COMPLETED))
