@@ -9,25 +9,6 @@ import pytest
 from scheduler.stores.base import Store
 from tests.support.postgres_server import a_server
 
-for part in (
-    "acts",
-    "contract",
-    "enqueueing",
-    "claiming",
-    "capping",
-    "settling",
-    "pausing",
-    "sharing",
-    "asking",
-    "handling",
-    "working",
-    "keeping",
-    "joining",
-    "model",
-    "wandering",
-):
-    pytest.register_assert_rewrite(f"tests.stores.{part}")
-
 
 @pytest.fixture
 async def store(make_store: Callable[[], Store]) -> AsyncIterator[Store]:
