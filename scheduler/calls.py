@@ -50,10 +50,11 @@ _LENT_S = 60.0
 class Call:
     """One call to the provider, under way."""
 
-    __slots__ = ("_clock", "actual", "readings")
+    __slots__ = ("_booth", "_clock", "actual", "readings")
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, booth: Booth | None) -> None:
         self._clock = clock
+        self._booth = booth
         self.actual: Cost | None = None
         self.readings: tuple[Reading, ...] = ()
 
@@ -154,7 +155,7 @@ class PoolRequest:
         self._tokens = tokens
         self._output_tokens = output_tokens
         self._place: Place | None = None
-        self._call = Call(pool._clock)
+        self._call = Call(pool._clock, pool._booth)
 
     async def __aenter__(self) -> Call:
         self._place = self._pool._begin(self._tokens, self._output_tokens)

@@ -44,6 +44,8 @@ _WANTS = 256
 #: A call that was not turned away within a few times as long as that takes was let in.
 _LET_IN_FACTOR, _LET_IN_LEAST_S, _LET_IN_FIRST_S = 4.0, 0.25, 0.5
 _RETRY_S = 0.5
+#: Headers of answers are read this often, in seconds.
+_READ_EVERY_S = 0.05
 _BACK_S = 1.0
 
 
@@ -114,6 +116,10 @@ class Booth:
         self._grant = Grant()
         self._asked_at = 0.0
         self._again_at: float | None = None
+        self._asking = False
+        self._read_at = 0.0
+        #: The dispatcher last found no room here.
+        self._is_short = True
         self._refused_s = _LET_IN_FIRST_S / _LET_IN_FACTOR
         self._turned_away: list[asyncio.Future[None]] = []
         #: The call that tried whether the pool is open ended without showing it, and that was not reported yet.
@@ -135,7 +141,7 @@ class Booth:
     async def enter(self, place: Place) -> None:
         """Stand in line until the call may start. Raises ``PoolHeldError`` when that takes longer than a slot is worth."""
         self._line.append(place)
-        if self._again_at is None:
+        if self._again_at is None and not self._asking:
             self._again_at = 0.0
         self._news.set()
         try:
@@ -171,6 +177,14 @@ class Booth:
         self._hear(readings, asked_at)
         if place.is_probe or self._grant.held_until is not None or self._line:
             self._news.set()
+
+    def wants_reading(self) -> bool:
+        """Whether headers are worth reading now: a few times a second tell as much as every answer."""
+        now = self._keeper.clock.now()
+        if abs(now - self._read_at) < _READ_EVERY_S and self._grant.held_until is None:
+            return False
+        self._read_at = now
+        return True
 
     def failed(self, place: Place, readings: tuple[Reading, ...] = ()) -> None:
         """The call failed, but not because of a quota."""
@@ -225,6 +239,22 @@ class Booth:
             rooms.append(max(grant.max_flying, 1) - len(self._under_way) - waiting)
         return max(0, min(rooms)) if rooms else None
 
+    def ask_room(self) -> int | None:
+        """``room``, for a dispatcher that waits to be rung up if there is none."""
+        room = self.room()
+        self._is_short = room is not None and room <= 0
+        return room
+
+    def _ring(self) -> None:
+        """Tell the dispatcher, if it waits for room and there is enough to be worth a turn."""
+        if not self._is_short:
+            return
+        room, pace = self.room(), self._grant.pace
+        enough = 1 if pace is None or self._grant.max_flying is not None else max(1, int(pace * AHEAD_S / self._grant.workers / 4))
+        if room is None or room >= enough:
+            self._is_short = False
+            self._keeper.on_room()
+
     # -- the task
 
     async def run(self) -> None:
@@ -264,7 +294,7 @@ class Booth:
                 place.called.set_result(None)
             started = True
         if started:
-            self._keeper.on_room()
+            self._ring()
 
     def _next_question(self, now: float) -> float:
         """When to ask next."""
@@ -306,7 +336,7 @@ class Booth:
             unsaid.let_in_at,
             any(place.is_probe for places in (self._booked, self._under_way) for place in places),
         )
-        self._again_at = None
+        self._again_at, self._asking = None, True
         self._asked_at = now = keeper.clock.now()
         try:
             grant = await keeper.exchange(self.name, report, self.limits, now)
@@ -316,6 +346,8 @@ class Booth:
             self._again_at = now + _RETRY_S
             await keeper.clock.sleep(_RETRY_S)
             return
+        finally:
+            self._asking = False
         self._grant = grant
         self._take(grant, wants)
         for each in told:
@@ -336,12 +368,13 @@ class Booth:
             self._line.remove(place)
             self._booked.append(place)
         if grant.held_until is not None:
-            self._unbook()
+            if not grant.may_start:
+                self._unbook()
             if grant.held_until - now > PATIENT_S:
                 self._put_off(grant.held_until - now, grant.reason)
         if self._line and self._again_at is None:
-            self._again_at = now + _REPORT_WAITING_S
-        self._keeper.on_room()
+            self._again_at = now  # they came while we asked
+        self._ring()
 
     def _put_off(self, held_s: float, reason: str) -> None:
         """Nobody waits in a slot for a pool that is held for long."""
@@ -421,7 +454,7 @@ class Keeper:
 
     def rooms(self) -> dict[str, int]:
         """For how many more jobs of each pool there is work soon; pools without a bound are left out."""
-        rooms = {name: booth.room() for name, booth in self._booths.items()}
+        rooms = {name: booth.ask_room() for name, booth in self._booths.items()}
         return {name: room for name, room in rooms.items() if room is not None}
 
     def may_call(self, pool: str, task_type: str) -> bool:

@@ -121,7 +121,8 @@ _RULES: tuple[tuple[Callable[[Said], bool], type[AIProviderError]], ...] = (
     (lambda said: said.status in (404, 422), InvalidRequestError),
     (lambda said: said.status in (503, 529) or said.has(_OVERLOADED), OverloadedError),
     (lambda said: said.status == 429 or said.has(_RATE_LIMITED), RateLimitError),
-    (lambda said: 200 <= said.status < 300, InvalidOutputError),
+    # a success that is no JSON (a gateway's page, half an answer) is the provider's trouble, not the model's
+    (lambda said: 200 <= said.status < 300 and said.is_json, InvalidOutputError),
     (lambda said: not 300 <= said.status < 500 or said.status in (408, 409, 424, 425, 499), AIProviderError),
 )
 
@@ -129,7 +130,7 @@ _RULES: tuple[tuple[Callable[[Said], bool], type[AIProviderError]], ...] = (
 def error_from_answer(status_code: int, headers: Mapping[str, str], body: object, now: float) -> AIProviderError:
     """The error that an answer stands for; ``body`` is decoded JSON, text or bytes, whatever arrived.
 
-    A success that is passed in is an answer of the wrong shape: ``InvalidOutputError``, unless its
+    A success that is passed in is an answer of the wrong shape: ``InvalidOutputError``, unless it is no JSON at all or its
     body reports an error's status (OpenRouter does). ``now`` is seconds since the epoch.
     """
     said = read_answer(status_code, headers, body, now)

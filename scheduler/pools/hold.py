@@ -38,7 +38,10 @@ class Door(StrEnum):
 
 @dataclass(slots=True)
 class Hold:
-    """``until`` None: open. ``began_at``: what was sent before brings no news; ``first_at``: the first in a row."""
+    """``until`` None: open. ``imposed``: no rejection gave the reason.
+
+    ``began_at``: what was sent before brings no news; ``first_at``: the first rejection in a row.
+    """
 
     until: float | None = None
     reason: str = ""
@@ -46,6 +49,7 @@ class Hold:
     first_at: float = 0.0
     strikes: int = 0
     hinted: bool = False
+    imposed: bool = False
     probe_of: str | None = None
     probe_at: float = 0.0
     clearing: Clearing = field(default_factory=Clearing)
@@ -70,7 +74,7 @@ class Hold:
         """A rejection that is news; returns whether calls were flowing (and not just one of them trying)."""
         was_flowing = self.probe_of is None
         self.strikes = 1 if was_flowing else self.strikes + 1
-        self.hinted = rejection.retry_after_s is not None
+        self.hinted, self.imposed = rejection.retry_after_s is not None, False
         self.began_at, self.probe_of = now, None
         if was_flowing:
             self.first_at = now
@@ -98,7 +102,7 @@ class Hold:
         if not self.extend(until, reason):
             return False
         self.began_at = self.first_at = now
-        self.hinted, self.probe_of, self.strikes = True, None, max(self.strikes, 1)
+        self.hinted, self.imposed, self.probe_of, self.strikes = True, True, None, max(self.strikes, 1)
         return True
 
     def try_one(self, worker: str, now: float) -> None:
@@ -121,7 +125,7 @@ class Hold:
     def open(self, now: float) -> None:
         """Calls flow; rejections of what was sent before bring no news."""
         self.began_at = now
-        self.until, self.reason, self.strikes, self.hinted, self.probe_of = None, "", 0, False, None
+        self.until, self.reason, self.strikes, self.hinted, self.imposed, self.probe_of = None, "", 0, False, False, None
 
     def shift(self, by_s: float) -> None:
         """The clock was set by so many seconds."""

@@ -38,19 +38,29 @@ class InFlight:
             new = max(1, min(flying, self.limit or flying) - 1)
         else:
             new = max(1, int(self.limit * CUT))
+        self._note_ceiling(flying)
+        self.limit, self.cut_at, self.clean = new, now, 0
+        return before != new
+
+    def _note_ceiling(self, flying: int) -> None:
+        if flying <= 1 or (self.ceiling is not None and flying < self.ceiling):
+            # Refused where it was let in before: the provider is in trouble, and that says nothing of how many it takes.
+            self.ceiling, self.patience = None, PATIENCE
+            return
         if self.ceiling == flying:
             self.patience = min(self.patience * 2, PATIENCE_MAX)
-        self.ceiling, self.limit, self.cut_at, self.clean = flying, new, now, 0
-        return before != new
+        self.ceiling = flying
 
     def answered(self, count: int, flying: int) -> bool:
         """``count`` calls were answered well while ``flying`` were out; returns whether the limit changed."""
         if self.limit is None or flying < self.limit:
             return False
         self.clean += count
-        below = self.ceiling is None or self.limit + 1 < self.ceiling
+        below = self.ceiling is None or self.limit + 1 != self.ceiling
         if self.clean < self.limit * (1 if below else self.patience):
             return False
         self.clean = 0
+        if self.ceiling is not None and self.limit >= self.ceiling:
+            self.ceiling, self.patience = None, PATIENCE  # it holds no more
         self.limit += 1
         return True

@@ -126,14 +126,16 @@ class Estimate:
 class Grant:
     """What a worker is told.
 
-    ``starts``: places in its ``wants`` with the time of each, soonest first. ``again_at``: when asking again may bring more.
-    ``pace``: calls per second of the whole pool, None if unlimited, shared by ``workers``. ``probing``: the one call that starts
-    shows whether the pool is open again. ``reopened``: a call was let in after a hold.
+    ``starts``: places in its ``wants`` with the time of each, soonest first. ``may_start``: what is booked may start although
+    the pool is held. ``probing``: the one call that starts shows whether the pool is open again. ``reopened``: a call was let in after
+    a hold. ``again_at``: when asking again may bring more. ``pace``: calls per second of the whole pool, None if unlimited, shared by
+    ``workers``.
     """
 
     starts: list[tuple[int, float]] = field(default_factory=list)
     held_until: float | None = None
     reason: str = ""
+    may_start: bool = False
     probing: bool = False
     reopened: bool = False
     again_at: float | None = None

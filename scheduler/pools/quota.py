@@ -294,7 +294,7 @@ class Quota:
             self.hold.probe_of = None  # it ended without a word on the quota, or never started
         door = self.hold.door(now)
         if door in (Door.SHUT, Door.TRYING):
-            grant.reason = self.hold.reason
+            grant.reason, grant.may_start = self.hold.reason, self.hold.imposed
             grant.held_until = max(now, self.hold.until or now)
             grant.again_at = grant.held_until if door is Door.SHUT else now + TRYING_S
             return True

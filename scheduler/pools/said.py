@@ -35,7 +35,8 @@ class Said:
 
     ``status`` is the HTTP status, or the one that the body of a 200 reports. ``dimension`` names
     the limit that was hit, where it is said. ``daily_or_zero_quota``: no wait of minutes will help.
-    ``quotas`` are the names and values of the quotas that the body says were hit (Gemini, Vertex).
+    ``quotas`` are the names and values of the quotas that the body says were hit (Gemini, Vertex). ``is_json``: there was
+    an object to read.
     """
 
     status: int
@@ -45,6 +46,7 @@ class Said:
     dimension: str | None
     daily_or_zero_quota: bool
     quotas: tuple[tuple[str, str], ...]
+    is_json: bool = True
 
     def has(self, codes: frozenset[str]) -> bool:
         return not self.codes.isdisjoint(codes)
@@ -76,6 +78,7 @@ def read_answer(status_code: int, headers: Mapping[str, str], body: object, now:
         retry_after_s=_retry_delay_s(tables) if wait_s is None else wait_s,
         dimension=_dimension(heads, quotas, codes),
         daily_or_zero_quota=_is_daily_or_zero(tables, violations),
+        is_json=bool(tables),
         quotas=quotas,
     )
 

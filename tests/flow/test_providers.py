@@ -171,9 +171,9 @@ ROWS: list[tuple[str, str, Reply, type[AIProviderError], float | None]] = [
     ("openai", "OpenRouter 200", Reply(200, {}, {"error": {"code": 429, "message": "no"}}), RateLimitError, None),
     ("openai", "Ollama busy", Reply(503, {}, {"error": "server busy, please try again"}), OverloadedError, None),
     ("openai", "llama.cpp context", Reply(400, {}, LLAMA), ContextTooLongError, None),
-    ("openai", "garbage", Reply(200, {"content-type": "application/json"}, b"\xff\x00 not json {"), InvalidOutputError, None),
-    ("openai", "a page", Reply(200, {"content-type": "text/html"}, "<html>hello</html>"), InvalidOutputError, None),
-    ("openai", "an empty body", Reply(200, {"content-type": "application/json"}, b""), InvalidOutputError, None),
+    ("openai", "garbage", Reply(200, {"content-type": "application/json"}, b"\xff\x00 not json {"), AIProviderError, None),
+    ("openai", "a page", Reply(200, {"content-type": "text/html"}, "<html>hello</html>"), AIProviderError, None),
+    ("openai", "an empty body", Reply(200, {"content-type": "application/json"}, b""), AIProviderError, None),
     ("openai", "another shape", Reply(200, {}, {"choices": [{"message": "no"}]}), InvalidOutputError, None),
     ("openai", "no choices", Reply(200, {}, {"choices": []}), InvalidOutputError, None),
     ("openai", "a redirect nowhere", Reply(304), InvalidRequestError, None),
@@ -196,8 +196,8 @@ ROWS: list[tuple[str, str, Reply, type[AIProviderError], float | None]] = [
     ("anthropic", "outage", anthropic(500, "api_error"), AIProviderError, None),
     ("anthropic", "time-out", anthropic(504, "timeout_error"), AIProviderError, None),
     ("anthropic", "Bedrock throttling", Reply(429, {"x-amz-retry-after": "2500"}, {"message": "no"}), RateLimitError, 2.5),
-    ("anthropic", "garbage", Reply(200, {"content-type": "application/json"}, b"{{{{"), InvalidOutputError, None),
-    ("anthropic", "a page", Reply(200, {"content-type": "text/html"}, "<html>hello</html>"), InvalidOutputError, None),
+    ("anthropic", "garbage", Reply(200, {"content-type": "application/json"}, b"{{{{"), AIProviderError, None),
+    ("anthropic", "a page", Reply(200, {"content-type": "text/html"}, "<html>hello</html>"), AIProviderError, None),
     ("anthropic", "an error in a 200", Reply(200, {}, {"type": "error", "error": {"type": "overloaded_error"}}), OverloadedError, None),
 ]
 

@@ -80,7 +80,7 @@ DAMAGE: dict[str, tuple[type[StoreError], Callable[[Path], object]]] = {
     "flipped magic": (StoreDamagedError, lambda path: flip(path, 0, 5)),
     "flipped page size": (StoreDamagedError, lambda path: flip(path, 16, 17)),
     "flipped first page": (StoreDamagedError, lambda path: flip(path, *range(100, 110))),
-    "flipped schema": (StoreDamagedError, lambda path: flip(path, *range(3000, 3100))),
+    "flipped schema": (StoreDamagedError, lambda path: flip(path, *schema_of(path))),
     "a page of zeros": (StoreDamagedError, lambda path: _blank(path, page_of_jobs(path))),
     "a page of noise": (StoreDamagedError, lambda path: flip(path, *range(page_of_jobs(path), page_of_jobs(path) + 4096, 3))),
     "no database at all": (StoreDamagedError, lambda path: path.write_text("a letter to my grandmother\n" * 400)),
@@ -89,6 +89,12 @@ DAMAGE: dict[str, tuple[type[StoreError], Callable[[Path], object]]] = {
     "no schema": (StoreDamagedError, lambda path: overwrite(path, "PRAGMA user_version = 0")),
     "a schema below none": (StoreDamagedError, lambda path: overwrite(path, "PRAGMA user_version = -7")),
 }
+
+
+def schema_of(path: Path) -> range:
+    """A stretch of the text that makes the table of jobs."""
+    at = path.read_bytes().index(b"CREATE TABLE jobs")
+    return range(at, at + 100)
 
 
 def _blank(path: Path, offset: int) -> None:

@@ -179,7 +179,7 @@ ROWS: list[Row] = [
     ("FastAPI-like", 422, {}, {"detail": [{"loc": ["body"], "msg": "no"}]}, InvalidRequestError, None),
     ("a gateway's page", 502, {}, "<html>Bad Gateway</html>", AIProviderError, None),
     ("a redirect", 302, {"location": "/login"}, "", InvalidRequestError, None),
-    ("nonsense in a 200", 200, {}, "<html>hello</html>", InvalidOutputError, None),
+    ("nonsense in a 200", 200, {}, "<html>hello</html>", AIProviderError, None),
 ]
 
 
