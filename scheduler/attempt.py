@@ -185,7 +185,9 @@ class Runner:
         if pool:
             job = job._replace(attempts=self._health.attempts(job))
             is_last = job.attempts >= (job.max_attempts or attempt.policy.max_attempts)
-            is_outage = await self._health.is_outage(pool, attempt.claim.lease, outcome, now, is_last=is_last, in_call=attempt.in_call)
+            is_outage = await self._health.is_outage(
+                pool, attempt.claim.lease, outcome, now, began_at=attempt.started, is_last=is_last, in_call=attempt.in_call
+            )
         return decide(job, outcome, attempt.policy, now, self._rng, is_outage=is_outage)
 
     async def disown(self, attempt: Attempt, outcome: Outcome) -> None:

@@ -59,6 +59,8 @@ _LOUDEST_FIRST: tuple[type[BaseException], ...] = (
 )
 
 
+#: The reason of jobs and pauses while a provider fails for everybody.
+OUTAGE = "outage"
 _WORD = re.compile(r"[a-z][a-z0-9_]{0,63}")
 
 
@@ -193,7 +195,7 @@ def _put_off(
 def _outage(job: Job, outcome: Outcome, policy: Policy, now: float) -> Transition:
     """The provider fails for everybody: attempt given back, pool closed, one probe at a time with growing gaps."""
     text = describe(loudest(outcome.error, now)) if isinstance(outcome, Raised) else "the provider did not answer in time"
-    return _put_off(job, "outage", text, policy, now, None, OUTAGE_PAUSE_S, OUTAGE_PAUSE_CAP_S)
+    return _put_off(job, OUTAGE, text, policy, now, None, OUTAGE_PAUSE_S, OUTAGE_PAUSE_CAP_S)
 
 
 def _pause_lengths(error: RateLimitError, policy: Policy) -> tuple[float, float]:

@@ -1,7 +1,7 @@
 """Whether a pool's provider works at all, as the ends of this process's attempts show.
 
-A failure that would be its job's last word waits a moment for the next end of an attempt on the same pool, if there is
-one to come: whoever fails first in an outage cannot know yet that it is one.
+A failure that would be its job's last word waits a moment for how others fare on the same pool, if there are others:
+whoever fails first in an outage cannot know yet that it is one, and whoever succeeds may have been sent before it began.
 
 Does not belong here: what an end shows (``decide.py``), when failures make an outage (``pools/streak.py``).
 """
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import anyio
 
-from scheduler.decide import health_of
+from scheduler.decide import OUTAGE, health_of
 from scheduler.errors import StoreError
 from scheduler.events import Events, PoolOutage
 from scheduler.job import Job, Lease
@@ -27,11 +27,15 @@ WAIT_S = 10.0
 
 @dataclass(slots=True)
 class _Pool:
-    """``running``: attempts under way; ``undecided``: last failures that wait."""
+    """``running``: attempts under way; ``undecided``: failures that nobody decided yet.
+
+    ``worked_at``: when the latest attempt began that succeeded.
+    """
 
     streak: Streak = field(default_factory=Streak)
     running: int = 0
     undecided: set[Lease] = field(default_factory=set)
+    worked_at: float = float("-inf")
     ended: anyio.Event = field(default_factory=anyio.Event)
 
 
@@ -54,20 +58,42 @@ class Health:
         given_back_at = self._given_back.get(job.job_id)
         return job.attempts - (given_back_at is not None and (job.started_at or 0.0) <= given_back_at)
 
-    async def is_outage(self, pool: str, lease: Lease, outcome: Outcome, now: float, *, is_last: bool, in_call: bool) -> bool:
+    async def is_outage(
+        self, pool: str, lease: Lease, outcome: Outcome, now: float, *, began_at: float, is_last: bool, in_call: bool
+    ) -> bool:
         """Take in how an attempt ended; whether that was the provider's failure and not the job's.
 
-        ``is_last``: its job has no attempt left, should it be the job's. ``in_call``: it was stopped in the middle of a call.
+        ``began_at``: when it began, by a clock that nobody sets. ``is_last``: its job has no attempt left, should it be the job's.
+        ``in_call``: it was stopped in the middle of a call.
         """
         seen = self._pools.setdefault(pool, _Pool())
         seen.running = max(0, seen.running - 1)
         try:
-            return await self._judged(pool, seen, lease, health_of(outcome, now, in_call=in_call), now, is_last)
+            works = health_of(outcome, now, in_call=in_call)
+            if works:
+                seen.worked_at = max(seen.worked_at, began_at)
+            is_outage = await self._judged(pool, seen, lease, works, now)
+            if works is not False or is_outage:
+                return is_outage
+            seen.undecided.add(lease)
+            try:
+                return await self._turns_out(pool, seen, lease, began_at, is_last)
+            finally:
+                seen.undecided.discard(lease)
         finally:
             seen.ended.set()
             seen.ended = anyio.Event()
 
-    async def _judged(self, pool: str, seen: _Pool, lease: Lease, works: bool | None, now: float, is_last: bool) -> bool:
+    async def _turns_out(self, pool: str, seen: _Pool, lease: Lease, began_at: float, is_last: bool) -> bool:
+        """Whether a failure that looks like its job's own is an outage's after all."""
+        if is_last:
+            await self._wait(seen, began_at)
+        if not seen.streak.is_outage and await self._is_known_elsewhere(pool):
+            seen.streak.forget(lease)  # given back now, not once more should it be found out here as well
+            return True
+        return seen.streak.is_outage
+
+    async def _judged(self, pool: str, seen: _Pool, lease: Lease, works: bool | None, now: float) -> bool:
         if works is None:
             return False
         if works:
@@ -78,31 +104,34 @@ class Health:
             return True  # the pool is closed already, by another worker or for another reason: a probe's failure is nobody's fault
         earlier = seen.streak.failed(lease)
         if earlier:
-            await self._give_back([each for each in earlier if each not in seen.undecided], now)
-            self._events.emit(PoolOutage(now, pool, "began", len(earlier)))
-        if is_last and not seen.streak.is_outage:
-            await self._wait(seen, lease)
+            given_back = await self._give_back([each for each in earlier if each not in seen.undecided], now)
+            self._events.emit(PoolOutage(now, pool, "began", given_back))
         return seen.streak.is_outage
 
-    async def _wait(self, seen: _Pool, lease: Lease) -> None:
-        seen.undecided.add(lease)
+    async def _wait(self, seen: _Pool, began_at: float) -> None:
+        """Until it is an outage, until somebody who began later succeeds, or until nobody is there to wait for."""
         seen.ended.set()
         seen.ended = anyio.Event()
-        try:
-            with anyio.move_on_after(WAIT_S):
-                while lease in seen.streak.failures and seen.running > 0:
-                    await seen.ended.wait()
-        finally:
-            seen.undecided.discard(lease)
+        with anyio.move_on_after(WAIT_S):
+            while not seen.streak.is_outage and seen.worked_at < began_at and (seen.running > 0 or seen.streak.jobs > 1):
+                await seen.ended.wait()
 
-    async def _give_back(self, leases: list[Lease], now: float) -> None:
-        if not leases:
-            return
+    async def _is_known_elsewhere(self, pool: str) -> bool:
+        """Whether another worker found it out: each sees the ends of its own attempts only."""
         try:
-            await self._store.refund(leases, now)
+            return any(window.scope == pool_scope(pool) and window.reason == OUTAGE for window in await self._store.pauses())
         except StoreError:
-            return  # they keep a counted attempt: a nuisance, not a loss
+            return False
+
+    async def _give_back(self, leases: list[Lease], now: float) -> int:
+        if not leases:
+            return 0
+        try:
+            given_back = await self._store.refund(leases, now)
+        except StoreError:
+            return 0  # they keep a counted attempt: a nuisance, not a loss
         for lease in leases:
             self._given_back[lease.job_id] = now
         for job_id in list(self._given_back)[:-REMEMBERED]:
             del self._given_back[job_id]
+        return given_back

@@ -23,12 +23,22 @@ class Streak:
     failures: list[Lease] = field(default_factory=list)
     is_outage: bool = False
 
+    @property
+    def jobs(self) -> int:
+        """How many different jobs failed."""
+        return len({lease.job_id for lease in self.failures})
+
     def succeeded(self) -> bool:
         """The provider works; returns whether that ends an outage."""
         ended = self.is_outage
         self.failures.clear()
         self.is_outage = False
         return ended
+
+    def forget(self, lease: Lease) -> None:
+        """That failure was given back otherwise."""
+        if lease in self.failures:
+            self.failures.remove(lease)
 
     def failed(self, lease: Lease) -> list[Lease]:
         """One more; returns the earlier failures that are to be given back, when this one makes it an outage."""

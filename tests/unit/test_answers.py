@@ -17,7 +17,6 @@ from scheduler.errors import (
     ConfigError,
     ContentFilteredError,
     ContextTooLongError,
-    InvalidOutputError,
     InvalidRequestError,
     OverloadedError,
     QuotaExhaustedError,

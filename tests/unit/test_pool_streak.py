@@ -54,6 +54,17 @@ def test_a_success_ends_the_outage_once() -> None:
     assert not streak.is_outage
 
 
+def test_a_failure_that_was_given_back_otherwise_is_not_given_back_again() -> None:
+    streak = Streak()
+    streak.failed(lease(1))
+    streak.failed(lease(2))
+    assert streak.jobs == 2
+    streak.forget(lease(1))
+    streak.forget(lease(7))
+    assert streak.failed(lease(3)) == []
+    assert streak.failed(lease(4)) == [lease(2), lease(3)]
+
+
 def test_failures_during_the_outage_are_not_given_back_twice() -> None:
     streak = Streak()
     for number in range(JOBS):
