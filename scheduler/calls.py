@@ -63,7 +63,7 @@ class Call:
         response ``headers``. What cannot be read is ignored; the estimate then stands.
         """
         self.actual = read_usage(usage) or self.actual
-        if headers is not None:
+        if headers is not None and self._booth is not None and self._booth.wants_reading():
             with suppress(Exception):  # not a mapping after all, or one that raises: an answer that came is not lost for it
                 self.readings = read_quotas(headers, self._clock.now())
 

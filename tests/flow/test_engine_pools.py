@@ -431,7 +431,7 @@ async def test_as_many_calls_as_may_be_in_flight_are_in_flight(store: str, calls
         took_s = await drained(at)
         await all_completed(at)
     assert desk.most_at_once == calls
-    assert took_s < 26.0
+    assert took_s < 30.0  # 20 at the least
 
 
 @pytest.mark.parametrize("calls", [4, 16])

@@ -20,7 +20,7 @@ import pytest
 from benchmarks.provider import Concurrency, Dialect, Latency, ProviderSpec, Sky, Weather, preset
 from benchmarks.provider.server import ProviderService
 from handlers.providers import CODE, Question, Subject, SummaryAndKeywords, open_provider
-from scheduler.errors import AIProviderError, InvalidOutputError, OverloadedError, QuotaExhaustedError, RateLimitError
+from scheduler.errors import AIProviderError, OverloadedError, QuotaExhaustedError, RateLimitError
 from scheduler.pools.answers import error_from_exception
 from scheduler.settings import ProviderSettings
 
@@ -165,13 +165,14 @@ async def test_a_hang_ends_by_the_clients_patience(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_garbage_is_an_answer_of_the_wrong_shape(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_garbage_is_the_providers_trouble(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(f"{kind.upper()}_API_KEY", "any")
     async with ProviderService(spec(kind, weather=(Weather(Sky.GARBAGE),))) as service:
         base_url = service.url + ("/v1" if kind == "openai" else "")
         provider = open_provider(ProviderSettings(kind=kind, model="m", base_url=base_url, timeout_s=5.0))
-        with pytest.raises(InvalidOutputError):
+        with pytest.raises(AIProviderError) as raised:
             await provider.ask(QUESTION)
+        assert type(raised.value) is AIProviderError
         await provider.aclose()
 
 
