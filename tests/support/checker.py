@@ -59,10 +59,11 @@ def evidence_in(folder: Path, **known: Any) -> Evidence:
         jobs = [dict(row) for row in connection.execute("SELECT * FROM jobs ORDER BY seq")]
     finally:
         connection.close()
-    return Evidence(_lines(folder, "client-*"), _lines(folder, "runs-*"), _lines(folder, "events-*"), audit, jobs, **known)
+    return Evidence(lines(folder, "client-*"), lines(folder, "runs-*"), lines(folder, "events-*"), audit, jobs, **known)
 
 
-def _lines(folder: Path, pattern: str) -> list[Row]:
+def lines(folder: Path, pattern: str) -> list[Row]:
+    """What all processes wrote to files of such a name."""
     return [json.loads(line) for path in sorted(folder.glob(f"{pattern}.jsonl")) for line in path.read_text("utf-8").splitlines()]
 
 
