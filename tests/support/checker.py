@@ -158,7 +158,7 @@ def _outcomes(seen: Evidence) -> Iterator[str]:
             if token != job["token"] or (job["job_id"], token) not in returned:
                 yield f"3 job {job['job_id']}: completed under token {job['token']} with the result of {token}"
     cancelled = Counter(row["job_id"] for row in seen.audit if row["kind"] == "move" and row["now"] == Status.CANCELLED)
-    cancelled.subtract(line["job"] for line in seen.clients if line["what"] == "cancelled")
+    cancelled.subtract(line["job"] for line in seen.clients if line["what"] in ("cancelled", "cancelled_perhaps"))
     for job_id in +cancelled:
         yield f"3 job {job_id}: was cancelled by nobody"
     for job_id, times in told.items():

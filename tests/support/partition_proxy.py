@@ -47,10 +47,10 @@ class Cable:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _joined(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await self._whole.wait()
         try:
+            await self._whole.wait()
             there, back = await asyncio.open_unix_connection(self._socket_path)
-        except OSError:
+        except (OSError, asyncio.CancelledError):
             writer.close()
             return
         try:
@@ -65,8 +65,8 @@ class Cable:
                 await self._whole.wait()
                 writer.write(data)
                 await writer.drain()
-        except OSError:
-            pass
+        except (OSError, asyncio.CancelledError):
+            pass  # the end of this cable; asyncio would report a cancelled connection at length
         finally:
             writer.close()
 

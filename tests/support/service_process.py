@@ -217,7 +217,12 @@ class Client:
         if not self._mine:
             return
         job_id = self._rng.choice(self._mine[-30:])
-        for before in await scheduler.cancel(job_id):
+        try:
+            cancelled = await scheduler.cancel(job_id)
+        except StoreError:
+            self._lines.write("cancelled_perhaps", job=job_id)  # it may have been done, and the answer lost
+            raise
+        for before in cancelled:
             self._lines.write("cancelled", job=job_id, was=before.status)
 
     async def _enqueue_badly(self, scheduler: Scheduler) -> None:
