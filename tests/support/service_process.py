@@ -3,10 +3,10 @@
     python -m tests.support.service_process serve FOLDER [SETTINGS as JSON]
     python -m tests.support.service_process enqueue FOLDER SEED
 
-Both work on ``FOLDER/jobs.db``, or the store whose URL is in ``FOLDER/store-url``, and write what they did to JSON lines of their own, one write a line, so that a
-kill -9 loses no line that was written: the service ``runs-*.jsonl`` and ``events-*.jsonl``, a client
-``client-*.jsonl``. ``checker.py`` reads them. A service waits for a line on its standard input before it opens
-the store, so that tests can have it ready beforehand.
+Both work on ``FOLDER/jobs.db``, or the store whose URL is in ``FOLDER/store-url``, and write what they did to JSON
+lines of their own, one write a line, so that a kill -9 loses no line that was written: the service ``runs-*.jsonl``
+and ``events-*.jsonl``, a client ``client-*.jsonl``. ``checker.py`` reads them. A service waits for a line on its
+standard input before it opens the store, so that tests can have it ready beforehand.
 """
 
 from __future__ import annotations
