@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.audit import audited_store
+from tests.support.postgres_audit import audited_schema
 
 ROOT = Path(__file__).parents[2]
 
@@ -109,9 +110,13 @@ class Fleet:
 
 
 @contextmanager
-def fleet(folder: Path) -> Iterator[Fleet]:
-    """A fleet on an audited store in ``folder``."""
-    audited_store(folder / "jobs.db")
+def fleet(folder: Path, store: str | None = None) -> Iterator[Fleet]:
+    """A fleet on an audited SQLite store in ``folder``, or on the audited store at the URL ``store``."""
+    if store is None:
+        audited_store(folder / "jobs.db")
+    else:
+        audited_schema(store)
+        (folder / "store-url").write_text(store, "utf-8")
     made = Fleet(folder)
     try:
         yield made

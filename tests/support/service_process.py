@@ -3,10 +3,10 @@
     python -m tests.support.service_process serve FOLDER [SETTINGS as JSON]
     python -m tests.support.service_process enqueue FOLDER SEED
 
-Both work on ``FOLDER/jobs.db`` and write what they did to JSON lines of their own, one write a line, so that a
-kill -9 loses no line that was written: the service ``runs-*.jsonl`` and ``events-*.jsonl``, a client
-``client-*.jsonl``. ``checker.py`` reads them. A service waits for a line on its standard input before it opens
-the store, so that tests can have it ready beforehand.
+Both work on ``FOLDER/jobs.db``, or the store whose URL is in ``FOLDER/store-url``, and write what they did to JSON
+lines of their own, one write a line, so that a kill -9 loses no line that was written: the service ``runs-*.jsonl``
+and ``events-*.jsonl``, a client ``client-*.jsonl``. ``checker.py`` reads them. A service waits for a line on its
+standard input before it opens the store, so that tests can have it ready beforehand.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from anyio import to_thread
 
 from scheduler import AIProviderError, InvalidJobError, JobContext, NewJob, NotFoundError, RateLimitError, Registry, Scheduler, StoreError
 from scheduler.cli.signals import StopOnSignals, run_and_exit
-from scheduler.events import Event, JobEnded, LoopBlocked, ServiceStarted
+from scheduler.events import Event, JobEnded, LoopBlocked, ServiceStarted, StoreFailing, StoreRecovered
 
 T = TypeVar("T")
 
@@ -127,8 +127,10 @@ TASK_TYPES = ("quick", "slow", "threaded", "flaky", "limited", "hopeless")
 
 
 def settings_in(folder: Path, **over: Any) -> dict[str, Any]:
-    """``SETTINGS`` on the store in ``folder``; ``over`` goes over ``[scheduler]``."""
-    return {**SETTINGS, "scheduler": {**SETTINGS["scheduler"], "store": f"sqlite:///{folder}/jobs.db", **over}}
+    """``SETTINGS`` on the store in ``folder``, or whose URL is there; ``over`` goes over ``[scheduler]``."""
+    elsewhere = folder / "store-url"
+    store = elsewhere.read_text("utf-8") if elsewhere.exists() else f"sqlite:///{folder}/jobs.db"
+    return {**SETTINGS, "scheduler": {**SETTINGS["scheduler"], "store": store, **over}}
 
 
 async def serve(folder: Path, over: dict[str, Any]) -> None:
@@ -141,8 +143,10 @@ async def serve(folder: Path, over: dict[str, Any]) -> None:
     def told(event: Event) -> None:
         events.write(event.name, **event.fields())
 
-    scheduler = Scheduler.open(settings_in(folder, **over), handlers(runs), logs=False)
-    scheduler.events.subscribe(told, JobEnded, ServiceStarted, LoopBlocked)
+    # Its log says only what is wrong with the store: no line of a job's own end.
+    settings = {**settings_in(folder, **over), "log": {"level": "error", "path": f"{folder}/log-{os.getpid()}.txt", "format": "json"}}
+    scheduler = Scheduler.open(settings, handlers(runs))
+    scheduler.events.subscribe(told, JobEnded, ServiceStarted, LoopBlocked, StoreFailing, StoreRecovered)
     await to_thread.run_sync(sys.stdin.readline)
     events.write("go")
     async with scheduler:
@@ -213,7 +217,12 @@ class Client:
         if not self._mine:
             return
         job_id = self._rng.choice(self._mine[-30:])
-        for before in await scheduler.cancel(job_id):
+        try:
+            cancelled = await scheduler.cancel(job_id)
+        except StoreError:
+            self._lines.write("cancelled_perhaps", job=job_id)  # it may have been done, and the answer lost
+            raise
+        for before in cancelled:
             self._lines.write("cancelled", job=job_id, was=before.status)
 
     async def _enqueue_badly(self, scheduler: Scheduler) -> None:

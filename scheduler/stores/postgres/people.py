@@ -103,7 +103,7 @@ def _first_of_each_key(found: Sequence[Job]) -> list[Job]:
 
 async def give_up(session: Session, wishes: Sequence[tuple[JobQuery, Callable[[Job], Transition], float]]) -> list[Any]:
     ended: list[list[tuple[Job, Transition]]] = []
-    async with session.transaction(synced=False):
+    async with session.transaction(synced=True):
         for query, transition_of, now in wishes:
             ends = [(job, transition_of(job)) for job in await _locked(session, query)]
             for job, end in ends:

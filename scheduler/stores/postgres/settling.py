@@ -75,20 +75,23 @@ async def settle(session: Session, batches: Batches) -> list[list[Settled]]:
     if any(one.transition.pause is not None or one.lease.probing for one, _ in ends):
         answers = await _settle_at_gates(session, ends)
     else:
-        applied = await _write(session, ends, synced=False)
+        applied = await _write(session, ends)
         answers = [_APPLIED if one else _LAPSED for one in applied]
     told = iter(answers)
     return [[next(told) for _ in batch] for batch, _ in batches]
 
 
-async def _write(session: Session, ends: Ends, *, synced: bool) -> list[bool]:
-    """The guarded write; which of ``ends`` applied. The first end of a lease is the one that counts."""
+async def _write(session: Session, ends: Ends) -> list[bool]:
+    """The guarded write; which of ``ends`` applied. The first end of a lease is the one that counts.
+
+    On disk when it returns: nobody else would end a job again whose end a crash of the server undid.
+    """
     first: dict[tuple[int, int], int] = {}
     for place, (one, _) in enumerate(ends):
         first.setdefault((one.lease.seq, one.lease.token), place)
     chosen = [place for _, place in sorted(first.items())]  # by seq, as all writers lock them
     columns = zip(*(_values(session.times, *ends[place]) for place in chosen), strict=True)
-    rows = await session.fetch(_SETTLE, *map(list, columns), synced)
+    rows = await session.fetch(_SETTLE, *map(list, columns), True)
     applied = {chosen[row[0] - 1] for row in rows}
     return [place in applied for place in range(len(ends))]
 
@@ -107,10 +110,9 @@ def _values(times: Times, settlement: Settlement, now: float) -> tuple[Any, ...]
 
 async def _settle_at_gates(session: Session, ends: Ends) -> list[Settled]:
     """Jobs and windows change together; a pause binds everybody from the moment it is reported, power loss included."""
-    synced = any(one.transition.pause is not None for one, _ in ends)
-    async with session.transaction(synced=synced, also=gates.LOCK):
+    async with session.transaction(synced=True, also=gates.LOCK):
         before = await gates.windows_of(session)  # before the write, which forgets the probes of what ended
-        applied = await _write(session, ends, synced=synced)
+        applied = await _write(session, ends)
         windows = dict(before)
         answers = [_at_gate(windows, one, now) if holds else _LAPSED for (one, now), holds in zip(ends, applied, strict=True)]
         await gates.save(session, [window for scope, window in windows.items() if window != before.get(scope)])

@@ -41,7 +41,8 @@ DECLARE
     room   bigint;
     picked bigint[];
 BEGIN
-    PERFORM set_config('synchronous_commit', 'off', true); -- losing a claim repeats work, never loses it
+    -- On disk before anybody runs: a claim that a crash of the server undoes would be made again under the same token.
+    PERFORM set_config('synchronous_commit', 'on', true);
     PERFORM pg_advisory_xact_lock_shared(@gates@); -- whoever stores a pause waits for us, and we for them
     PERFORM pg_advisory_xact_lock(@caps@, hashtext(capped.t)) FROM (
         SELECT DISTINCT w.t FROM jsonb_to_recordset(wants) AS w(t text, c bigint) WHERE w.c IS NOT NULL ORDER BY w.t

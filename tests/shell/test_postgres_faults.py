@@ -1,0 +1,34 @@
+"""Workers, server and the way between them fail under load: nothing acknowledged is lost, recorded twice or stuck."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from scheduler.job import TERMINAL
+from tests.simulation.postgres_campaign import FAULTS
+from tests.support.own_postgres import OwnServer, own_server
+
+pytestmark = pytest.mark.slow
+
+#: Set it to replay a run; the message of a failure says which.
+SEED = int(os.environ.get("FAULT_SEED", random.SystemRandom().randrange(10_000)))
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[OwnServer]:
+    with own_server() as made:
+        yield made
+
+
+@pytest.mark.parametrize(("fault", "rounds"), [("kills", 25), ("restarts", 4), ("cuts", 8), ("partitions", 3)])
+def test_no_rule_is_broken(tmp_path: Path, server: OwnServer, fault: str, rounds: int) -> None:
+    report = FAULTS[fault](tmp_path, server, rounds=rounds, seed=SEED)
+    assert report.violations == [], f"FAULT_SEED={SEED}: " + "\n".join(report.lines())
+    assert report.hit >= rounds // 3, "the faults must hit running jobs"
+    assert report.acknowledged >= 10 * rounds, "there must be load"
+    assert set(report.statuses) <= {str(status) for status in TERMINAL}
