@@ -36,6 +36,8 @@ UNRESPONSIVE_S = 5.0
 ABANDON_S = 1.0
 #: Hints of other processes are looked at no more often than this, in seconds.
 _LOOK_EVERY_S = 0.002
+#: A rest is no shorter, in seconds: what falls due in less than a clock can tell would be looked for without end.
+_LEAST_REST_S = 0.0005
 #: A look that is so many seconds late goes before further claims: a busy service must see cancellations too.
 _LOOK_LATE_S = 0.05
 
@@ -259,7 +261,7 @@ class Dispatcher:
             starts.append(self._next_start)
         until = min([until, *starts])
         # A timer that rings, because a cancel scope costs an idle service's next job a good part of its way.
-        timer = asyncio.get_running_loop().call_later(max(until - now, 0.0), self._news.set)
+        timer = asyncio.get_running_loop().call_later(max(until - now, _LEAST_REST_S), self._news.set)
         try:
             await self._news.wait()
         finally:

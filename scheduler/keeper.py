@@ -47,6 +47,8 @@ _RETRY_S = 0.5
 #: Headers of answers are read this often, in seconds.
 _READ_EVERY_S = 0.05
 _BACK_S = 1.0
+#: A rest is no shorter, in seconds: what falls due in less than a clock can tell would be looked for without end.
+_LEAST_REST_S = 0.0005
 
 
 @dataclass(slots=True, eq=False)
@@ -275,7 +277,7 @@ class Booth:
             probe_s = self._probe_shows_at() - now
             # A timer that rings, because a cancel scope for each rest costs a paced call a good part of its overhead.
             rest_s = min(wait_s, probe_s)
-            timer = None if rest_s == float("inf") else loop.call_later(max(rest_s, 0.0), self._news.set)
+            timer = None if rest_s == float("inf") else loop.call_later(max(rest_s, _LEAST_REST_S), self._news.set)
             try:
                 await self._news.wait()
             finally:
