@@ -23,6 +23,8 @@ from scheduler.stores.base import Store
 
 #: A last failure waits at most so many seconds to see how others fare.
 WAIT_S = 10.0
+#: Where nobody else starts for so many seconds, nobody is there to wait for.
+ALONE_S = 1.0
 
 
 @dataclass(slots=True)
@@ -113,8 +115,14 @@ class Health:
         seen.ended.set()
         seen.ended = anyio.Event()
         with anyio.move_on_after(WAIT_S):
-            while not seen.streak.is_outage and seen.worked_at < began_at and (seen.running > 0 or seen.streak.jobs > 1):
-                await seen.ended.wait()
+            while not seen.streak.is_outage and seen.worked_at < began_at:
+                if seen.running > 0 or seen.streak.jobs > 1:
+                    await seen.ended.wait()
+                    continue
+                with anyio.move_on_after(ALONE_S) as alone:  # all may have ended at once, and the next are being claimed
+                    await seen.ended.wait()
+                if alone.cancelled_caught and seen.running == 0:
+                    return
 
     async def _is_known_elsewhere(self, pool: str) -> bool:
         """Whether another worker found it out: each sees the ends of its own attempts only."""

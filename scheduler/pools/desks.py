@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 
 #: Who did not report for so many seconds is dead, or idle.
 SILENT_S = 45.0
+#: A worker with calls that wait or fly reports more often than this; who does not shares the pace no more.
+LATE_S = 6.0
 
 
 @dataclass(slots=True)
@@ -41,15 +43,13 @@ class Desks:
     def waiting(self) -> int:
         return sum(desk.waiting for desk in self.by_worker.values())
 
-    @property
-    def with_work(self) -> int:
+    def with_work(self, now: float) -> int:
         """Workers that call or want to."""
-        return sum(1 for desk in self.by_worker.values() if desk.waiting or desk.flying)
+        return sum(1 for desk in self.by_worker.values() if (desk.waiting or desk.flying) and now - desk.seen_at <= LATE_S)
 
-    @property
-    def in_line(self) -> int:
+    def in_line(self, now: float) -> int:
         """Workers with calls that wait."""
-        return sum(1 for desk in self.by_worker.values() if desk.waiting)
+        return sum(1 for desk in self.by_worker.values() if desk.waiting and now - desk.seen_at <= LATE_S)
 
     def may_fly(self, worker: str, limit: int) -> int:
         """How many calls ``worker`` may have in flight: what others left, and no more than its share while they wait too."""

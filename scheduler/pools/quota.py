@@ -99,7 +99,7 @@ class Quota:
         self._take_in(step)
         self._book(step)
         step.grant.pace = self._calls_per_s(step.paces)
-        step.grant.workers = max(1, self.desks.with_work)
+        step.grant.workers = max(1, self.desks.with_work(now))
         step.grant.estimates = self.costs.by_type
         return step.grant
 
@@ -354,7 +354,7 @@ class Quota:
         if pace is None:
             return HORIZON_S, 1_000
         horizon_s = min(max(HORIZON_S, HORIZON_CALLS / pace), HORIZON_MOST_S)
-        return horizon_s, max(1, round(pace * horizon_s / max(self.desks.in_line, 1)))
+        return horizon_s, max(1, round(pace * horizon_s / max(self.desks.in_line(step.now), 1)))
 
     def _grow(self, step: _Step) -> None:
         """Calls wait for the pace: where it is our own guess, try a little more."""

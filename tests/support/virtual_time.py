@@ -58,6 +58,14 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
     def jump(self, seconds: float) -> None:
         self._virtual_s += seconds
 
+    def _run_once(self) -> None:
+        # A timer that is due early brings the clock to its time: two tasks that wait for the same moment, and each
+        # look at the clock when they are woken, would else wake early by turns for ever.
+        timers: list[asyncio.TimerHandle] = self._scheduled  # type: ignore[attr-defined]
+        if timers and self._virtual_s < timers[0].when() < self._virtual_s + self._clock_resolution:
+            self._virtual_s = timers[0].when()
+        super()._run_once()  # type: ignore[misc]
+
     def create_future(self) -> asyncio.Future[Any]:
         future = super().create_future()
         if sys._getframe(1).f_globals.get("__name__") in _FULFILLED_BY_THREADS:

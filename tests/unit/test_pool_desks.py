@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scheduler.pools.desks import SILENT_S, Desks
+from scheduler.pools.desks import LATE_S, SILENT_S, Desks
 from tests.support.jobs import T0
 
 #: Who reports, how long after the last report of anybody, how many of its places are in use then, how many more it wants.
@@ -102,6 +102,16 @@ def test_a_thousand_dead_workers_leave_nothing_behind() -> None:
     for number in range(1_000):
         desks.seat(f"w{number}", 1, 1, T0 + number)
     assert len(desks.by_worker) <= SILENT_S + 1
+
+
+def test_who_waited_and_fell_silent_soon_shares_the_pace_no_more() -> None:
+    desks = Desks()
+    desks.seat("dead", 2, 5, T0)
+    desks.seat("living", 2, 5, T0 + 1)
+    assert (desks.in_line(T0 + 1), desks.with_work(T0 + 1)) == (2, 2)
+    desks.seat("living", 2, 5, T0 + LATE_S + 1)
+    assert (desks.in_line(T0 + LATE_S + 1), desks.with_work(T0 + LATE_S + 1)) == (1, 1)
+    assert desks.flying == 4, "but its calls may still be under way"
 
 
 def test_a_clock_that_was_set_back_keeps_everybody_seated() -> None:

@@ -28,6 +28,26 @@ def loop_time() -> float:
 
 
 @in_virtual_time
+async def test_tasks_that_wait_for_the_same_moment_do_not_wake_early_by_turns_for_ever() -> None:
+    loop = asyncio.get_running_loop()
+    due, turns = 5e-7, 0
+
+    async def waiter(begins_after: int) -> None:
+        nonlocal turns
+        for _ in range(begins_after):
+            await asyncio.sleep(0)
+        while loop.time() < due and turns < 1_000:
+            turns += 1
+            rung = asyncio.Event()
+            loop.call_later(due - loop.time(), rung.set)
+            await rung.wait()
+
+    await asyncio.gather(waiter(0), waiter(1))
+    assert loop.time() == pytest.approx(due)
+    assert turns <= 4
+
+
+@in_virtual_time
 async def test_a_day_of_sleep_passes_at_once() -> None:
     real = asyncio.SelectorEventLoop()
     before = real.time()
