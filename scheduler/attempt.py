@@ -19,7 +19,7 @@ import anyio
 import pydantic
 from anyio import from_thread, lowlevel, to_thread
 
-from scheduler.calls import JobPool, ThreadJobPool
+from scheduler.calls import THREAD_UNPACED, UNPACED, JobPool, ThreadJobPool
 from scheduler.clock import Clock
 from scheduler.context import JobContext, ThreadJobContext
 from scheduler.decide import decide, describe
@@ -172,22 +172,23 @@ class Runner:
             await self._scribe.finish(attempt.claim.lease)
         now = self._clock.now()
         try:
-            transition = await self._decided(attempt, outcome, now)
+            if attempt.policy.pool:
+                transition = await self._decided(attempt, attempt.policy.pool, outcome, now)
+            else:
+                transition = decide(attempt.job, outcome, attempt.policy, now, self._rng)
         except Exception as error:  # the handler's error has attributes that raise: say so, in its place
             transition = decide(attempt.job, Raised(error), attempt.policy, now, self._rng)
         duration_s = self._clock.monotonic() - attempt.started
         await self._settler.put(Ended(attempt.job, attempt.claim.lease, transition, duration_s, attempt.waited_s))
         attempt.handed_over = True
 
-    async def _decided(self, attempt: Attempt, outcome: Outcome, now: float) -> Transition:
-        pool, job = attempt.policy.pool, attempt.job
-        is_outage = False
-        if pool:
-            job = job._replace(attempts=self._health.attempts(job))
-            is_last = job.attempts >= (job.max_attempts or attempt.policy.max_attempts)
-            is_outage = await self._health.is_outage(
-                pool, attempt.claim.lease, outcome, now, began_at=attempt.started, is_last=is_last, in_call=attempt.in_call
-            )
+    async def _decided(self, attempt: Attempt, pool: str, outcome: Outcome, now: float) -> Transition:
+        """What the end of an attempt that draws on ``pool`` means, seeing how others on it fare."""
+        job = attempt.job._replace(attempts=self._health.attempts(attempt.job))
+        is_last = job.attempts >= (job.max_attempts or attempt.policy.max_attempts)
+        is_outage = await self._health.is_outage(
+            pool, attempt.claim.lease, outcome, now, began_at=attempt.started, is_last=is_last, in_call=attempt.in_call
+        )
         return decide(job, outcome, attempt.policy, now, self._rng, is_outage=is_outage)
 
     async def disown(self, attempt: Attempt, outcome: Outcome) -> None:
@@ -247,9 +248,11 @@ class Runner:
         return outcome, None if thread is None else thread.let_go()
 
     def _pool(self, attempt: Attempt, route: Route) -> JobPool:
-        name = attempt.policy.pool or None
+        name = attempt.policy.pool
+        if not name:
+            return UNPACED if route.is_async else THREAD_UNPACED
         kind = JobPool if route.is_async else ThreadJobPool
-        return kind(name, None if name is None else self._keeper.booth(name), attempt.job.task_type, self._clock, attempt)
+        return kind(name, self._keeper.booth(name), attempt.job.task_type, self._clock, attempt)
 
 
 def _why(attempt: Attempt) -> Outcome:

@@ -7,7 +7,7 @@
 Entering waits for a place; leaving reports what came of it. A client's error that means "later" leaves the block as
 this project's own, with the time that the pool is held.
 
-Does not belong here: waiting and booking (``keeper.py``).
+Does not belong here: waiting and booking (``booth.py``).
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from typing import Protocol
 
 from anyio import from_thread
 
+from scheduler.booth import Booth, Place
 from scheduler.clock import Clock, SystemClock
 from scheduler.errors import RateLimitError, SchedulerError
-from scheduler.keeper import Booth, Place
 from scheduler.pools.answers import error_from_exception
 from scheduler.pools.messages import Cost
 from scheduler.pools.quotas import Reading, read_quotas
@@ -187,7 +187,7 @@ class PoolRequest:
                 raise ours from error
 
 
-#: No pool at all: calls go at once.
+#: No pool at all, for everybody: calls go at once, and nothing is noted.
 UNPACED = JobPool(None, None, "", SystemClock())
 
 
@@ -210,3 +210,7 @@ class ThreadRequest:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         from_thread.run(self._request.__aexit__, kind, error, trace)
+
+
+#: The same for sync handlers.
+THREAD_UNPACED = ThreadJobPool(None, None, "", SystemClock())

@@ -45,7 +45,7 @@ class Meter:
 
     def remaining(self, now: float) -> float:
         """What is left; below zero in debt."""
-        raise NotImplementedError
+        raise NotImplementedError  # abstract: each shape has its own
 
     def needed(self, amount: float, now: float) -> float:
         """What must remain for ``amount`` to be let in; infinity: never."""
@@ -56,17 +56,17 @@ class Meter:
 
     def wait_s(self, amount: float, now: float) -> float:
         """Seconds until ``amount`` fits if nobody else calls and the limit stays; infinity: never."""
-        raise NotImplementedError
+        raise NotImplementedError  # abstract: each shape has its own
 
     def reset_s(self, now: float) -> float:
-        raise NotImplementedError
+        raise NotImplementedError  # abstract: each shape has its own
 
     def charge(self, amount: float, now: float) -> Ticket:
-        raise NotImplementedError
+        raise NotImplementedError  # abstract: each shape has its own
 
     def settle(self, ticket: Ticket, difference: float, now: float) -> None:
         """The charge of ``ticket`` was really ``difference`` more (less, if negative)."""
-        raise NotImplementedError
+        raise NotImplementedError  # abstract: each shape has its own
 
     def charge_failure(self, now: float) -> None:
         """A refused call counts as one request."""
@@ -139,7 +139,7 @@ class Window(Meter):
 
     def _turn(self, now: float, *, charging: bool = False) -> None:
         """Begin a new window where one is due."""
-        raise NotImplementedError
+        raise NotImplementedError  # abstract: each shape has its own
 
     def _open(self, begin: float) -> None:
         self._begin, self._count = begin, 0.0

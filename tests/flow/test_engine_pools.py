@@ -16,10 +16,10 @@ import pytest
 
 from benchmarks.provider import Call, Dialect, Provider, as_exception, preset
 from scheduler import JobContext, NewJob, OverloadedError, QuotaExhaustedError, RateLimitError, Registry, Status
+from scheduler.booth import PATIENT_S
 from scheduler.clock import LoopClock, SystemClock
 from scheduler.errors import PoolHeldError
 from scheduler.events import Event, JobRateLimited, PoolHeld, PoolInFlightChanged, PoolLimitLearned, PoolOpened
-from scheduler.keeper import PATIENT_S
 from scheduler.pools.desks import SILENT_S
 from scheduler.pools.quota import Quota, quota_from
 from tests.support.engine import Engine, engine, in_real_time

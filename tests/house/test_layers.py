@@ -45,6 +45,8 @@ ADAPTERS = """
 """
 MOVING_PARTS = """
     identity
+    unsaid
+    booth
     keeper
     calls
     context
