@@ -1,8 +1,8 @@
 """What SIGINT and SIGTERM do to a process that runs jobs: drain, then at once, and never later than promised.
 
-Plain signal handlers on purpose, not the event loop's own: Python calls them between two instructions of
-whatever runs, so a handler that blocks the loop cannot keep the process from being stopped. The deadline
-is kept by a thread for the same reason.
+A thread listens, told by the interpreter's wake-up file descriptor: neither the event loop nor Python's own signal
+handlers serve when a handler blocks the loop. The latter run between two instructions of the main thread, and one
+that is just about to fall asleep in C when the signal comes does not get to the next.
 """
 
 from __future__ import annotations
@@ -10,16 +10,18 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 import sys
 import threading
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from types import FrameType, TracebackType
+from types import TracebackType
 from typing import Any, NoReturn, Self
 
 import anyio
 import typer
 
+from scheduler.clock import SystemClock
 from scheduler.events import ServiceStarted
 from scheduler.runtime import Scheduler
 
@@ -34,7 +36,7 @@ class StopOnSignals:
     """While entered, the first signal drains ``scheduler``, the second hands everything back at once.
 
     ``received`` is the first signal's number. When the scheduler has not ended within the grace period and
-    two seconds, the process exits with what ``code_at_deadline`` says.
+    two seconds, the process exits with what ``code_at_deadline`` says. Outside the main thread it does nothing.
     """
 
     def __init__(
@@ -46,49 +48,61 @@ class StopOnSignals:
         self._on_stop = on_stop
         self._grace_s = scheduler.settings.scheduler.drain_grace_s
         self._before: dict[int, Any] = {}
-        self._deadline: threading.Timer | None = None
+        self._deadline: float | None = None
         self._loop: asyncio.AbstractEventLoop
 
     def __enter__(self) -> Self:
         self._loop = asyncio.get_running_loop()
         # A signal may come before there is anything to stop.
         self._leave = self._scheduler.events.subscribe(lambda event: self._drain(), ServiceStarted)
+        self._ear, self._mouth = socket.socketpair()
+        self._mouth.setblocking(False)
+        self._listener = threading.Thread(target=self._listen, name="signals", daemon=True)
+        self._listener.start()
         if threading.current_thread() is threading.main_thread():
-            self._before = {number: signal.signal(number, self._on_signal) for number in SIGNALS}
+            self._mouth_before = signal.set_wakeup_fd(self._mouth.fileno(), warn_on_full_buffer=False)
+            # Without a handler of Python's nothing is written to the descriptor.
+            self._before = {number: signal.signal(number, lambda number, frame: None) for number in SIGNALS}
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
+        if self._before:
+            for number, handler in self._before.items():
+                signal.signal(number, handler)
+            signal.set_wakeup_fd(self._mouth_before)
         self._leave()
-        if self._deadline is not None:
-            self._deadline.cancel()
+        self._mouth.close()
+        self._listener.join()
+        self._ear.close()
 
-    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+    def _listen(self) -> None:
+        """One byte is one signal; none until the deadline ends the process, the end of the stream ends the thread."""
+        while True:
+            self._ear.settimeout(None if self._deadline is None else max(0.001, self._deadline - SystemClock.monotonic()))
+            try:
+                numbers = self._ear.recv(64)
+            except TimeoutError:
+                leave_at_once(self._code_at_deadline())
+            if not numbers:
+                return
+            for number in numbers:
+                if number in SIGNALS:
+                    self._on_signal(number)
+
+    def _on_signal(self, number: int) -> None:
         if self.received is None:
             self.received = number
-            self._exit_within(self._grace_s + CLOSING_S)
         elif self._grace_s > 0:
             self._grace_s = 0.0
-            self._exit_within(CLOSING_S)
         else:
-            self._exit()
+            leave_at_once(self._code_at_deadline())
+        self._deadline = SystemClock.monotonic() + min(self._grace_s + CLOSING_S, threading.TIMEOUT_MAX)
         self._loop.call_soon_threadsafe(self._drain)
 
     def _drain(self) -> None:
         if self.received is not None:
             self._on_stop(self.received)
             self._scheduler.stop(grace_s=self._grace_s)
-
-    def _exit_within(self, seconds: float) -> None:
-        if self._deadline is not None:
-            self._deadline.cancel()
-        self._deadline = threading.Timer(min(seconds, threading.TIMEOUT_MAX), self._exit)
-        self._deadline.daemon = True
-        self._deadline.start()
-
-    def _exit(self) -> None:
-        leave_at_once(self._code_at_deadline())
 
 
 def run_and_exit(work: Callable[[], Awaitable[None]], report: Callable[[], int]) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -31,8 +30,5 @@ async def test_four_processes_share_one_quota(tmp_path: Path) -> None:
         provider = service.provider
     assert {job.status for job in jobs} == {Status.COMPLETED}
     assert {job.attempts for job in jobs} == {1}  # whatever was rejected was given back
+    # Its bucket holds one second's worth: four that each took the quota would be rejected more often than not.
     assert provider.rejected <= 0.02 * JOBS
-    # No three seconds carry more than they offer, and a little: the provider's own bucket holds one second's worth.
-    seconds = Counter(int(each.at) for each in provider.admissions)
-    for second in seconds:
-        assert sum(seconds[second + offset] for offset in range(3)) <= 3.2 * RPM / 60.0, dict(seconds)

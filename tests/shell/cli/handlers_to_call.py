@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import signal
+import threading
 import time
 from typing import Any
 
@@ -58,4 +60,11 @@ async def stubborn(job: JobContext, payload: dict[str, Any]) -> None:
 async def blocking(job: JobContext, payload: dict[str, Any]) -> None:
     """The same, and keeps the event loop from turning."""
     await anyio.Path(payload["started"]).touch()
+    time.sleep(600)  # noqa: ASYNC251 - the fault that this handler is for
+
+
+@routes.handler("deaf")
+async def deaf(job: JobContext) -> None:
+    """The same, and the signal that is to stop the process comes to another thread than the one that sleeps."""
+    threading.Timer(0.2, lambda: signal.pthread_kill(threading.get_ident(), signal.SIGTERM)).start()
     time.sleep(600)  # noqa: ASYNC251 - the fault that this handler is for
