@@ -84,7 +84,7 @@ async def test_progress_never_goes_back_within_an_attempt() -> None:
     assert job.progress.percent == 100.0
 
 
-@pytest.mark.parametrize("current", [float("nan"), float("inf"), 2**70, "3", object()], ids=repr)
+@pytest.mark.parametrize("current", [float("nan"), float("inf"), 2**70, "3", pytest.param(object(), id="object")], ids=repr)
 @in_virtual_time
 async def test_progress_that_is_no_number_is_the_handlers_error_not_the_services(current: Any) -> None:
     routes, raised = raising(ValueError()), []
