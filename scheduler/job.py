@@ -191,6 +191,45 @@ class Job(NamedTuple):
         return None if self.progress_json is None else Progress(**decode_json(self.progress_json))
 
 
+#: How items ended, to select by: True done, False failed, None to be tried again.
+Oks = frozenset[bool | None]
+
+
+class Item(NamedTuple):
+    """What the ledger of a long job says of one item. ``ok`` is None for one that is to be tried again."""
+
+    position: int
+    key: str
+    ok: bool | None
+    error: str | None = None
+    value_json: str | None = None
+
+    @property
+    def value(self) -> Any:
+        """What the work returned for it, decoded; None without one."""
+        return None if self.value_json is None else decode_json(self.value_json)
+
+
+class Ledger(NamedTuple):
+    """One pass of a job over its items, and how far it is.
+
+    Every item before ``next`` has an outcome, but for those to be tried again; some after it may have one already. ``total`` is None
+    while it is not known. ``counters`` are the handler's own.
+    """
+
+    name: str
+    total: int | None
+    next: int
+    done: int
+    failed: int
+    counters_json: str = "{}"
+
+    @property
+    def counters(self) -> dict[str, float]:
+        counters: dict[str, float] = decode_json(self.counters_json)
+        return counters
+
+
 @dataclass(frozen=True, slots=True)
 class Lease:
     """The exclusive right to one attempt: valid while the job is ``processing`` under ``token``.

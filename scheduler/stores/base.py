@@ -21,7 +21,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
-from scheduler.job import Draft, Job, Lease, Receipt, Status, Transition
+from scheduler.job import Draft, Item, Job, Lease, Ledger, Oks, Receipt, Status, Transition
 from scheduler.pauses import PauseWindow
 
 T = TypeVar("T")
@@ -217,6 +217,21 @@ class Store(Protocol):
         """
         ...
 
+    async def record(self, lease: Lease, ledger: Ledger, items: Sequence[Item], now: float, *, progress_json: str | None = None) -> bool:
+        """Store the outcomes of ``items``, where their pass stands, and progress, in one guarded write.
+
+        False if the lease no longer holds. Durable when this returns. An item that has an outcome already gets the new one.
+        """
+        ...
+
+    async def ledgers(self, job_id: str) -> list[Ledger]:
+        """The passes of a job over its items, in the order in which they began."""
+        ...
+
+    async def items(self, job_id: str, name: str, *, ok: Oks | None = None, after: int = -1, limit: int = 1_000) -> list[Item]:
+        """The recorded items of one pass, by position from ``after`` on; only those whose ``ok`` is among the given."""
+        ...
+
     async def lapsed(self, leases: Sequence[Lease]) -> list[Lease]:
         """Those of ``leases`` that no longer hold: cancelled, or taken over."""
         ...
@@ -235,9 +250,10 @@ class Store(Protocol):
         """
         ...
 
-    async def retry(self, query: JobQuery, now: float) -> list[Job]:
+    async def retry(self, query: JobQuery, now: float, *, restart: bool = False) -> list[Job]:
         """Send failed and cancelled jobs back to ``pending`` with fresh attempts, at most ``limit``; returns them as they were.
 
+        They go on from their checkpoint and their ledgers, whose failed items are to be tried again; ``restart`` forgets both.
         A job whose unique key an unfinished job has by now is left alone. None left when it returns an empty list.
         """
         ...

@@ -22,13 +22,14 @@ from tests.stores.enqueueing import Enqueueing
 from tests.stores.handling import Handling
 from tests.stores.keeping import Keeping
 from tests.stores.pausing import Pausing
+from tests.stores.recording import Recording
 from tests.stores.settling import Settling
 from tests.stores.sharing import Sharing
 from tests.stores.wandering import Wandering
 from tests.stores.working import Working
 
 
-class StoreContract(Enqueueing, Claiming, Capping, Settling, Pausing, Sharing, Asking, Handling, Working, Keeping, Wandering):
+class StoreContract(Enqueueing, Claiming, Capping, Settling, Recording, Pausing, Sharing, Asking, Handling, Working, Keeping, Wandering):
     """Subclass me as ``Test…``."""
 
     def store_at(self, folder: Path) -> Store:

@@ -14,9 +14,10 @@ from typing import TypeVar
 from anyio.lowlevel import checkpoint
 
 from scheduler.errors import StoreError
-from scheduler.job import LEGAL, RETRYABLE, TERMINAL, UNFINISHED, Draft, Job, Lease, Receipt, Status, Transition
+from scheduler.job import LEGAL, RETRYABLE, TERMINAL, UNFINISHED, Draft, Item, Job, Lease, Ledger, Oks, Receipt, Status, Transition
 from scheduler.pauses import Gate, PauseWindow, extended, paused_by_hand
 from scheduler.stores.base import Claim, Claims, JobQuery, Lanes, Pulse, Settled, Settlement, Tally, Want, Worker
+from scheduler.stores.memory.ledgers import Ledgers
 from scheduler.stores.memory.records import Records, Target, target_of
 from scheduler.stores.memory.workers import MemoryPulse, WorkerRows
 
@@ -30,6 +31,7 @@ class MemoryStore:
 
     def __init__(self) -> None:
         self._jobs = Records()
+        self._ledgers = Ledgers()
         self._windows: dict[str, PauseWindow] = {}
         self._fresh: dict[Target, tuple[str, str]] = {}
         self._pools: dict[str, str] = {}
@@ -183,6 +185,20 @@ class MemoryStore:
         )
         return True
 
+    async def record(self, lease: Lease, ledger: Ledger, items: Sequence[Item], now: float, *, progress_json: str | None = None) -> bool:
+        if not await self.note(lease, now, progress_json=progress_json):
+            return False
+        self._ledgers.record(lease.seq, ledger, items)
+        return True
+
+    async def ledgers(self, job_id: str) -> list[Ledger]:
+        await checkpoint()
+        return self._ledgers.of(self._jobs.seq_of.get(job_id, 0))
+
+    async def items(self, job_id: str, name: str, *, ok: Oks | None = None, after: int = -1, limit: int = 1_000) -> list[Item]:
+        await checkpoint()
+        return self._ledgers.items(self._jobs.seq_of.get(job_id, 0), name, ok, after, limit)
+
     async def lapsed(self, leases: Sequence[Lease]) -> list[Lease]:
         await checkpoint()
         return [lease for lease in leases if self._held(lease) is None]
@@ -206,16 +222,21 @@ class MemoryStore:
             self._end_probe(job, False, now)
         return found
 
-    async def retry(self, query: JobQuery, now: float) -> list[Job]:
+    async def retry(self, query: JobQuery, now: float, *, restart: bool = False) -> list[Job]:
         await checkpoint()
         candidates = [job for job in self._jobs.matching(replace(query, newest_first=False)) if job.status in RETRYABLE]
-        return list(islice((job for job in candidates if self._requeue(job, now)), max(0, query.limit)))
+        return list(islice((job for job in candidates if self._requeue(job, now, restart)), max(0, query.limit)))
 
-    def _requeue(self, job: Job, now: float) -> bool:
+    def _requeue(self, job: Job, now: float, restart: bool) -> bool:
         if self._jobs.holder(job.owner, job.unique_key) is not None:
             return False
         anew = job._replace(status=Status.PENDING, attempts=0, crashes=0, run_after=now, reason=None, error=None)
-        self._jobs.put(anew._replace(result_json=None, progress_json=None, waiting_since=None, started_at=None, finished_at=None))
+        anew = anew._replace(result_json=None, progress_json=None, waiting_since=None, started_at=None, finished_at=None)
+        self._jobs.put(anew._replace(state_json=None) if restart else anew)
+        if restart:
+            self._ledgers.forget(job.seq)
+        else:
+            self._ledgers.try_again(job.seq)
         return True
 
     async def give_up(self, query: JobQuery, transition_of: Callable[[Job], Transition], now: float) -> list[tuple[Job, Transition]]:
@@ -234,6 +255,7 @@ class MemoryStore:
         doomed = [self._jobs.by_seq[seq] for _, seq in nsmallest(limit, old)]
         for job in doomed:
             self._jobs.remove(job)
+            self._ledgers.forget(job.seq)
         return len(doomed)
 
     # -- pauses

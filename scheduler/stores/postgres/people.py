@@ -14,7 +14,7 @@ import asyncpg
 from scheduler.errors import StoreBusyError
 from scheduler.job import Job, Status, Transition
 from scheduler.stores.base import JobQuery, Tally
-from scheduler.stores.postgres import gates
+from scheduler.stores.postgres import gates, recording
 from scheduler.stores.postgres.query import COUNT_SQL, jobs_sql, where
 from scheduler.stores.postgres.rows import STATUS
 from scheduler.stores.postgres.session import Session
@@ -73,7 +73,7 @@ _AS_NEW = (
 )
 
 
-async def retry(session: Session, wishes: Sequence[tuple[JobQuery, float]]) -> list[list[Job]]:
+async def retry(session: Session, wishes: Sequence[tuple[JobQuery, float, bool]]) -> list[list[Job]]:
     for _ in range(_TRIES):
         try:
             return await _retry(session, wishes)
@@ -82,13 +82,14 @@ async def retry(session: Session, wishes: Sequence[tuple[JobQuery, float]]) -> l
     raise StoreBusyError("others store jobs with the same keys all the time: try again")
 
 
-async def _retry(session: Session, wishes: Sequence[tuple[JobQuery, float]]) -> list[list[Job]]:
+async def _retry(session: Session, wishes: Sequence[tuple[JobQuery, float, bool]]) -> list[list[Job]]:
     sent: list[list[Job]] = []
     async with session.transaction(synced=True):
-        for query, now in wishes:
+        for query, now, restart in wishes:
             found = await _locked(session, query, _KEY_IS_FREE)
             jobs = _first_of_each_key(found)
-            await _change(session, jobs, _AS_NEW, session.times.us(now))
+            await _change(session, jobs, _AS_NEW + (", state_json = NULL" if restart else ""), session.times.us(now))
+            await recording.again(session, jobs, restart=restart)
             sent.append(jobs)
     return sent
 

@@ -10,10 +10,10 @@ from typing import Any, TypeVar
 import anyio
 
 from scheduler.errors import StoreError
-from scheduler.job import RETRYABLE, TERMINAL, UNFINISHED, Draft, Job, Lease, Receipt, Status, Transition
+from scheduler.job import RETRYABLE, TERMINAL, UNFINISHED, Draft, Item, Job, Lease, Ledger, Oks, Receipt, Status, Transition
 from scheduler.pauses import PauseWindow
 from scheduler.stores.base import Claims, JobQuery, Lanes, Pulse, Settled, Settlement, Tally, Want, Worker
-from scheduler.stores.postgres import enqueueing, faults, gates, hints, joining, people, schema, settling, sharing, workers
+from scheduler.stores.postgres import enqueueing, faults, gates, hints, joining, people, recording, schema, settling, sharing, workers
 from scheduler.stores.postgres.address import parse
 from scheduler.stores.postgres.claiming import Claiming
 from scheduler.stores.postgres.line import Line
@@ -128,6 +128,15 @@ class PostgresStore:
             return await self._line("ends").do(settling.note, (lease, progress_json, state_json))
         return await self._line("synced").do(settling.note_synced, (lease, progress_json, state_json))
 
+    async def record(self, lease: Lease, ledger: Ledger, items: Sequence[Item], now: float, *, progress_json: str | None = None) -> bool:
+        return await self._line("synced").do(recording.record, (lease, ledger, items, now, progress_json))
+
+    async def ledgers(self, job_id: str) -> list[Ledger]:
+        return await self._line("questions").do(recording.ledgers, job_id)
+
+    async def items(self, job_id: str, name: str, *, ok: Oks | None = None, after: int = -1, limit: int = 1_000) -> list[Item]:
+        return await self._line("questions").do(recording.items, (job_id, name, ok, after, limit))
+
     async def lapsed(self, leases: Sequence[Lease]) -> list[Lease]:
         return await self._line("questions").do(settling.lapsed, leases) if leases else []
 
@@ -144,8 +153,8 @@ class PostgresStore:
         self._ring()
         return cancelled
 
-    async def retry(self, query: JobQuery, now: float) -> list[Job]:
-        sent = await self._line("synced").do(people.retry, (replace(_only(query, RETRYABLE), newest_first=False), now))
+    async def retry(self, query: JobQuery, now: float, *, restart: bool = False) -> list[Job]:
+        sent = await self._line("synced").do(people.retry, (replace(_only(query, RETRYABLE), newest_first=False), now, restart))
         self._ring()
         return sent
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from scheduler.job import UNFINISHED, Job, Status, Transition
 from scheduler.stores.base import JobQuery
+from scheduler.stores.sqlite import recording
 from scheduler.stores.sqlite.gates import forget_probes
 from scheduler.stores.sqlite.query import JOBS_SQL, UNFINISHED_SQL, where
 from scheduler.stores.sqlite.rows import job_from, us
@@ -41,7 +42,7 @@ _KEY_IS_FREE = (
 )
 
 
-def retry(connection: sqlite3.Connection, query: JobQuery, now: float) -> list[Job]:
+def retry(connection: sqlite3.Connection, query: JobQuery, now: float, *, restart: bool = False) -> list[Job]:
     sent: list[Job] = []
     keys: set[tuple[str | None, str]] = set()
     for job in matching(connection, query, _KEY_IS_FREE):
@@ -54,9 +55,11 @@ def retry(connection: sqlite3.Connection, query: JobQuery, now: float) -> list[J
         connection,
         sent,
         "status = 'pending', reason = NULL, error = NULL, attempts = 0, crashes = 0, result_json = NULL, progress_json = NULL, "
-        "waiting_us = NULL, started_us = NULL, finished_us = NULL, run_after_us = ?, ready = 1",
+        "waiting_us = NULL, started_us = NULL, finished_us = NULL, run_after_us = ?, ready = 1"
+        + (", state_json = NULL" if restart else ""),
         (us(now),),
     )
+    recording.again(connection, sent, restart=restart)
     return sent
 
 

@@ -11,10 +11,10 @@ from typing import Any, TypeVar
 from anyio import to_thread
 
 from scheduler.errors import StoreError
-from scheduler.job import RETRYABLE, UNFINISHED, Draft, Job, Lease, Receipt, Status, Transition
+from scheduler.job import RETRYABLE, UNFINISHED, Draft, Item, Job, Lease, Ledger, Oks, Receipt, Status, Transition
 from scheduler.pauses import PauseWindow
 from scheduler.stores.base import Claims, JobQuery, Lanes, Pulse, Settled, Settlement, Tally, Want, Worker
-from scheduler.stores.sqlite import claiming, enqueueing, gates, joining, people, schema, settling, sharing, workers
+from scheduler.stores.sqlite import claiming, enqueueing, gates, joining, people, recording, schema, settling, sharing, workers
 from scheduler.stores.sqlite.hints import Hints
 from scheduler.stores.sqlite.query import COUNT_SQL, JOBS_SQL, where
 from scheduler.stores.sqlite.rows import (
@@ -131,6 +131,15 @@ class SqliteStore:
             lambda connection: settling.note(connection, lease, progress_json, state_json), durable=state_json is not None
         )
 
+    async def record(self, lease: Lease, ledger: Ledger, items: Sequence[Item], now: float, *, progress_json: str | None = None) -> bool:
+        return await self._write(lambda connection: recording.record(connection, lease, ledger, items, now, progress_json), durable=True)
+
+    async def ledgers(self, job_id: str) -> list[Ledger]:
+        return await self._read(recording.ledgers, job_id)
+
+    async def items(self, job_id: str, name: str, *, ok: Oks | None = None, after: int = -1, limit: int = 1_000) -> list[Item]:
+        return await self._read(recording.items, job_id, name, ok, after, limit)
+
     async def lapsed(self, leases: Sequence[Lease]) -> list[Lease]:
         return await self._read(_lapsed, leases) if leases else []
 
@@ -146,9 +155,9 @@ class SqliteStore:
         narrowed = _only(query, UNFINISHED)
         return await self._write(lambda connection: people.cancel(connection, narrowed, now), durable=True)
 
-    async def retry(self, query: JobQuery, now: float) -> list[Job]:
+    async def retry(self, query: JobQuery, now: float, *, restart: bool = False) -> list[Job]:
         narrowed = _only(query, RETRYABLE)
-        return await self._write(lambda connection: people.retry(connection, narrowed, now), durable=True)
+        return await self._write(lambda connection: people.retry(connection, narrowed, now, restart=restart), durable=True)
 
     async def give_up(self, query: JobQuery, transition_of: Callable[[Job], Transition], now: float) -> list[tuple[Job, Transition]]:
         narrowed = _only(query, frozenset({Status.RATE_LIMITED}))
