@@ -1,6 +1,7 @@
 """A scheduler for AI jobs that lives inside your Python process: the public names."""
 
 from scheduler.calls import Call, JobPool
+from scheduler.chunks import Chunk, ItemFailed, Report
 from scheduler.context import JobContext
 from scheduler.errors import (
     AIProviderError,
@@ -12,6 +13,7 @@ from scheduler.errors import (
     InvalidJobError,
     InvalidOutputError,
     InvalidRequestError,
+    ItemsFailedError,
     NotFoundError,
     OverloadedError,
     PoolHeldError,
@@ -25,7 +27,7 @@ from scheduler.errors import (
     StoreFullError,
     StoreTooNewError,
 )
-from scheduler.job import Job, NewJob, Progress, Receipt, Status
+from scheduler.job import Item, Job, NewJob, Progress, Receipt, Status
 from scheduler.pauses import PauseWindow
 from scheduler.registry import Registry, Resources
 from scheduler.runtime import Scheduler
@@ -35,6 +37,7 @@ __all__ = [
     "AIProviderError",
     "AuthError",
     "Call",
+    "Chunk",
     "ConfigError",
     "ContentFilteredError",
     "ContextTooLongError",
@@ -42,6 +45,9 @@ __all__ = [
     "InvalidJobError",
     "InvalidOutputError",
     "InvalidRequestError",
+    "Item",
+    "ItemFailed",
+    "ItemsFailedError",
     "Job",
     "JobContext",
     "JobPool",
@@ -56,6 +62,7 @@ __all__ = [
     "RateLimitError",
     "Receipt",
     "Registry",
+    "Report",
     "Resources",
     "Scheduler",
     "SchedulerError",

@@ -10,10 +10,11 @@ import asyncio
 import contextlib
 import threading
 import types
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator, Sequence
 from contextvars import Context, copy_context
+from dataclasses import replace
 from random import Random
-from typing import Any
+from typing import Any, Literal
 
 import anyio
 import pydantic
@@ -21,12 +22,12 @@ from anyio import from_thread, lowlevel, to_thread
 
 from scheduler.calls import THREAD_UNPACED, UNPACED, JobPool, ThreadJobPool
 from scheduler.clock import Clock
-from scheduler.context import JobContext, ThreadJobContext
+from scheduler.context import JobContext, ThreadJobContext, Tools
 from scheduler.decide import decide, describe
 from scheduler.errors import InvalidJobError
 from scheduler.events import Events, HandlerUnresponsive, JobStarted
 from scheduler.health import Health
-from scheduler.job import Job, Transition
+from scheduler.job import Draft, Job, NewJob, Status, Transition
 from scheduler.keeper import Keeper
 from scheduler.outcome import BadPayload, BadResult, Cancelled, Interrupted, Outcome, Raised, Returned, TimedOut, Unroutable
 from scheduler.policy import Policy
@@ -52,6 +53,7 @@ class Attempt:
         "claim",
         "deadline",
         "disowned",
+        "follow_ups",
         "handed_over",
         "in_call",
         "limit_s",
@@ -59,6 +61,7 @@ class Attempt:
         "route",
         "scope",
         "started",
+        "stop_at",
         "stopped_at",
         "verdict",
         "waited_s",
@@ -78,6 +81,9 @@ class Attempt:
         self.disowned = False
         self.handed_over = False
         self.in_call = False
+        self.follow_ups: Sequence[Draft] = ()
+        #: Where it is to end of its own accord: nowhere, at the next chunk, or at the next chunk or checkpoint.
+        self.stop_at: Literal["", "chunk", "checkpoint"] = ""
 
     @property
     def job(self) -> Job:
@@ -95,6 +101,17 @@ class Attempt:
             self.stopped_at = at
         if self.scope is not None:
             self.scope.cancel()
+
+    def is_asked_to_stop(self, *, at_chunk: bool) -> bool:
+        return self.stop_at == "checkpoint" or (at_chunk and self.stop_at == "chunk")
+
+    async def hand_back(self) -> None:
+        self.stop(Interrupted(), asyncio.get_running_loop().time())
+        await lowlevel.checkpoint()
+
+    async def lose(self) -> None:
+        self.stop(Cancelled(), asyncio.get_running_loop().time())
+        await lowlevel.checkpoint()
 
     def left_s(self) -> float:
         """Seconds until the time limit."""
@@ -122,18 +139,18 @@ class Runner:
         events: Events,
         clock: Clock,
         logger: Callable[..., Any],
+        draft: Callable[[NewJob], Draft],
         rng: Random,
     ) -> None:
         self._routes = routes
         self._settings = settings
-        self._resources = resources
+        self._tools = Tools(resources, scribe, logger, draft)
         self._settler = settler
         self._scribe = scribe
         self._keeper = keeper
         self._health = health
         self._events = events
         self._clock = clock
-        self._logger = logger
         self._rng = rng
         self._threads = anyio.CapacityLimiter(MAX_THREADS)
         self._policies: dict[tuple[str, str], tuple[Route | None, Policy]] = {}
@@ -178,6 +195,8 @@ class Runner:
                 transition = decide(attempt.job, outcome, attempt.policy, now, self._rng)
         except Exception as error:  # the handler's error has attributes that raise: say so, in its place
             transition = decide(attempt.job, Raised(error), attempt.policy, now, self._rng)
+        if attempt.follow_ups and transition.status is Status.COMPLETED:
+            transition = replace(transition, follow_ups=tuple(attempt.follow_ups))
         duration_s = self._clock.monotonic() - attempt.started
         await self._settler.put(Ended(attempt.job, attempt.claim.lease, transition, duration_s, attempt.waited_s))
         attempt.handed_over = True
@@ -220,7 +239,7 @@ class Runner:
             return payload, None
         pool = self._pool(attempt, route)
         context_type = JobContext if route.is_async else ThreadJobContext
-        context = context_type(job, attempt.claim.lease, pool, self._resources, self._scribe, self._logger)
+        context = context_type(job, attempt.claim.lease, pool, attempt, self._tools)
         arguments = (context, payload) if route.takes_payload else (context,)
         if attempt.limit_s is not None:
             attempt.deadline = anyio.current_time() + attempt.limit_s
@@ -241,6 +260,7 @@ class Runner:
             outcome = _why(attempt) if stopped else Raised(error)
         finally:
             pool.over()
+            attempt.follow_ups = context.follow_ups
             attempt.in_call = pool.was_cut
             self.current.pop(task, None)
             if task is not None and task.cancelling():

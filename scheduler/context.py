@@ -2,41 +2,81 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
-from anyio import from_thread
+from anyio import from_thread, to_thread
 from structlog.typing import FilteringBoundLogger
 
 from scheduler.calls import JobPool
+from scheduler.chunks import Chunk, Items, Pass, Report, Work
 from scheduler.errors import SchedulerError
-from scheduler.job import Job, Lease, Progress
+from scheduler.eta import Pace
+from scheduler.job import Draft, Item, Job, Lease, Ledger, NewJob, Oks, Progress
 from scheduler.registry import Resources
 from scheduler.values import decode_json, encode_json, printable
 
 T = TypeVar("T")
+_PAGE = 1_000
 
 
 class Desk(Protocol):
     """Where a running attempt leaves its notes (``scribe.py``)."""
 
+    def monotonic(self) -> float: ...
+
     def progress(self, job: Job, lease: Lease, progress: Progress) -> None: ...
 
-    async def checkpoint(self, job: Job, lease: Lease, state_json: str) -> None: ...
+    async def checkpoint(self, lease: Lease, state_json: str) -> bool: ...
+
+    async def record(self, job: Job, lease: Lease, ledger: Ledger, items: Sequence[Item], progress: Progress | None) -> bool: ...
+
+    async def ledgers(self, job_id: str) -> list[Ledger]: ...
+
+    async def items(self, job_id: str, name: str, ok: Oks | None, after: int, limit: int) -> list[Item]: ...
+
+
+class Run(Protocol):
+    """The attempt that runs the handler (``attempt.py``)."""
+
+    def is_asked_to_stop(self, *, at_chunk: bool) -> bool:
+        """Whether somebody waits for the job to come to a place where it can stop: a recorded chunk, or a checkpoint."""
+        ...
+
+    async def hand_back(self) -> None:
+        """End the attempt here, through nobody's fault."""
+        ...
+
+    async def lose(self) -> None:
+        """The lease is gone: end the attempt."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What all attempts share of what a context needs."""
+
+    resources: Resources
+    desk: Desk
+    logger: Callable[..., Any]
+    draft: Callable[[NewJob], Draft]
 
 
 class JobContext:
     """One attempt as its handler sees it."""
 
-    def __init__(self, job: Job, lease: Lease, pool: JobPool, resources: Resources, desk: Desk, logger: Callable[..., Any]) -> None:
+    def __init__(self, job: Job, lease: Lease, pool: JobPool, run: Run, tools: Tools) -> None:
         self.job = job
         self.pool = pool
+        self.follow_ups: list[Draft] = []
         self._lease = lease
-        self._resources = resources
-        self._desk = desk
-        self._logger = logger
+        self._run = run
+        self._tools = tools
+        self._desk = tools.desk
         self._percent = 0.0
+        self._pace: Pace | None = None
         self._state_json = job.state_json
 
     @property
@@ -78,14 +118,14 @@ class JobContext:
     def log(self) -> FilteringBoundLogger:
         """A structlog logger with the job's identity in every line."""
         job = self.job
-        logger: FilteringBoundLogger = self._logger(
+        logger: FilteringBoundLogger = self._tools.logger(
             job_id=job.job_id, task_type=job.task_type, target_type=job.target_type, target_id=job.target_id, attempt=job.attempts
         )
         return logger
 
     def resource(self, kind: type[T]) -> T:
         """The shared object of ``kind``. Raises ``ConfigError`` if no module provides it."""
-        return self._resources.get(kind)
+        return self._tools.resources.get(kind)
 
     def progress(
         self, current: float | None = None, total: float | None = None, message: str = "", *, percent: float | None = None
@@ -94,27 +134,129 @@ class JobContext:
 
         Cheap: what is stored is the latest, a few times a second. Raises ``SchedulerError`` for what is no number.
         """
-        for what, value in (("current", current), ("total", total), ("percent", percent)):
-            if value is not None and not _is_number(value):
-                raise SchedulerError(f"progress {what} must be a finite number, not {value!r}")
         if percent is None:
-            if current is None or not total:
+            if current is None or not total or not _is_number(current) or not _is_number(total):
+                self._refuse(current, total, percent)
                 raise SchedulerError("progress needs current and a total above 0, or percent")
             percent = 100.0 * current / total
-        self._percent = max(self._percent, min(max(float(percent), 0.0), 100.0))
-        self._leave(Progress(self._percent, printable(str(message), 500), current, total))
+        else:
+            self._refuse(current, total, percent)
+        self._desk.progress(self.job, self._lease, self._moved(percent, printable(str(message), 500) if message else "", current, total))
+
+    def _refuse(self, *values: float | None) -> None:
+        for what, value in zip(("current", "total", "percent"), values, strict=True):
+            if value is not None and not _is_number(value):
+                raise SchedulerError(f"progress {what} must be a finite number, not {value!r}")
+
+    def _moved(self, percent: float, message: str, current: float | None, total: float | None) -> Progress:
+        if self._pace is None:
+            self._begin()
+        assert self._pace is not None
+        self._percent = reached = max(self._percent, min(max(float(percent), 0.0), 100.0))
+        self._pace.moved(self._desk.monotonic(), reached)
+        rate = self._pace.rate()
+        return Progress(reached, message, current, total, rate, None if rate is None else (100.0 - reached) / rate)
+
+    def _begin(self) -> None:
+        """Whoever goes on from a checkpoint goes on from what was reached, too."""
+        before = self.job.progress
+        if before is not None and self.job.state_json is not None:
+            self._percent = before.percent
+        self._pace = Pace(self._desk.monotonic(), self._percent, None if before is None else before.rate)
 
     async def checkpoint(self, state: Any) -> None:
         """Store ``state`` (JSON); durable when this returns. The next attempt starts with it as ``job.state``.
 
-        Raises ``InvalidJobError`` for what JSON cannot hold.
+        Whoever paused the job stops it here. Raises ``InvalidJobError`` for what JSON cannot hold.
         """
         state_json = encode_json(state, "checkpoint")
-        await self._desk.checkpoint(self.job, self._lease, state_json)
+        if not await self._desk.checkpoint(self._lease, state_json):
+            await self._run.lose()
         self._state_json = state_json
+        if self._run.is_asked_to_stop(at_chunk=False):
+            await self._run.hand_back()
 
-    def _leave(self, progress: Progress) -> None:
-        self._desk.progress(self.job, self._lease, progress)
+    async def chunks(
+        self,
+        items: Items,
+        work: Work,
+        *,
+        size: int = 10,
+        at_once: int = 1,
+        name: str = "items",
+        total: int | None = None,
+        key: Callable[[Any], str] | None = None,
+        on_failed: Literal["fail", "tolerate"] = "fail",
+        span: tuple[float, float] = (0.0, 100.0),
+    ) -> Report:
+        """Process many items, ``size`` in a chunk, ``at_once`` chunks at the same time, and none twice, whatever ends an attempt.
+
+        ``items``: a sequence, an iterable, an async iterable, or a function that gives one from a position on; in the same order at each
+        attempt. ``work`` gets a ``Chunk`` and returns one result an item (JSON, or ``ItemFailed``), or None. A chunk whose work
+        raises is split until the bad item stands alone, but for errors that concern the provider or the run: those end the attempt,
+        and the next one goes on with what has no outcome yet. ``name`` tells the passes of one job apart; ``key`` names an item in
+        the ledger; ``span`` is the part of the job's progress (percent) that this pass makes up.
+
+        Raises ``ItemsFailedError`` at the end if items failed, unless ``on_failed`` is ``"tolerate"``.
+        """
+        host = _Host(self, span)
+        return await Pass(host, name, size=size, at_once=at_once, total=total, key=key).run(items, work, on_failed)
+
+    async def ledger(self, name: str = "items", *, failed: bool | None = None) -> AsyncIterator[Item]:
+        """What is recorded of a pass, by position; ``failed`` selects those that did, or did not."""
+        ok = None if failed is None else frozenset({not failed})
+        after = -1
+        while page := await self._desk.items(self.job.job_id, name, ok, after, _PAGE):
+            for item in page:
+                yield item
+            after = page[-1].position
+
+    def enqueue(self, task_type: str, target_type: str = "", target_id: str = "", payload: Any = None, **more: Any) -> str:
+        """A follow-up: a job that exists exactly if and when this one completes. See ``NewJob`` for the arguments.
+
+        Returns the id it will have, unless a job with its unique key, or an unchanged target, stands for it by then.
+        Raises ``InvalidJobError``.
+        """
+        draft = self._tools.draft(NewJob(task_type, target_type, target_id, payload, **more))
+        self.follow_ups.append(draft)
+        return draft.job_id
+
+
+class _Host:
+    """A job as its passes see it (``chunks.Host``)."""
+
+    def __init__(self, job: JobContext, span: tuple[float, float]) -> None:
+        first, last = span
+        if not (0.0 <= first <= last <= 100.0):
+            raise SchedulerError(f"chunks: span must be two percentages in order, not {span!r}")
+        self._job = job
+        self._span = span
+
+    async def ledger_of(self, name: str) -> Ledger | None:
+        found = [ledger for ledger in await self._job._desk.ledgers(self._job.job_id) if ledger.name == name]
+        return found[0] if found else None
+
+    async def recorded(self, name: str, ok: Oks, after: int) -> list[Item]:
+        return await self._job._desk.items(self._job.job_id, name, ok, after, _PAGE)
+
+    async def record(self, ledger: Ledger, items: Sequence[Item]) -> None:
+        job = self._job
+        if not await job._desk.record(job.job, job._lease, ledger, items, self._progress(ledger)):
+            await job._run.lose()
+
+    def _progress(self, ledger: Ledger) -> Progress:
+        first, last = self._span
+        over = ledger.done + ledger.failed
+        share = over / ledger.total if ledger.total else (1.0 if ledger.total == 0 else 0.0)
+        told = [f"{value:g} {name}" for name, value in ledger.counters.items()]
+        message = ", ".join([*told, f"{ledger.failed} failed"] if ledger.failed else told)
+        return self._job._moved(first + share * (last - first), printable(message, 500), over, ledger.total)
+
+    def is_asked_to_stop(self) -> bool:
+        return self._job._run.is_asked_to_stop(at_chunk=True)
+
+    async def hand_back(self) -> None:
+        await self._job._run.hand_back()
 
 
 def _is_number(value: object) -> bool:
@@ -129,9 +271,31 @@ class ThreadJobContext(JobContext):
         """Store ``state``; durable when this returns."""
         from_thread.run(super().checkpoint, state)
 
+    def chunks(self, items: Items, work: Callable[[Chunk], Sequence[Any] | None], **how: Any) -> Report:  # type: ignore[override]
+        """See ``JobContext.chunks``; ``work`` is a plain function, each of its calls runs in a thread."""
+
+        async def in_thread(chunk: Chunk) -> Sequence[Any] | None:
+            return await to_thread.run_sync(work, chunk)
+
+        async def run() -> Report:
+            return await JobContext.chunks(self, items, in_thread, **how)
+
+        return from_thread.run(run)
+
+    def ledger(self, name: str = "items", *, failed: bool | None = None) -> list[Item]:  # type: ignore[override]
+        """What is recorded of a pass, all of it."""
+
+        async def read() -> list[Item]:
+            return [item async for item in JobContext.ledger(self, name, failed=failed)]
+
+        return from_thread.run(read)
+
     def check_cancelled(self) -> None:
         """Raise if the job was cancelled or ran out of time: call it between steps, a thread cannot be stopped from outside."""
         from_thread.check_cancelled()
 
-    def _leave(self, progress: Progress) -> None:
-        from_thread.run_sync(super()._leave, progress)
+    def progress(
+        self, current: float | None = None, total: float | None = None, message: str = "", *, percent: float | None = None
+    ) -> None:
+        """See ``JobContext.progress``."""
+        from_thread.run_sync(lambda: JobContext.progress(self, current, total, message, percent=percent))

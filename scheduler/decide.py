@@ -14,6 +14,7 @@ from typing import Any
 from scheduler.errors import (
     AIProviderError,
     InvalidOutputError,
+    ItemsFailedError,
     OverloadedError,
     ProviderRefusedError,
     QuotaExhaustedError,
@@ -46,7 +47,7 @@ from scheduler.policy import (
 )
 from scheduler.pools.answers import error_from_exception
 from scheduler.redact import redact
-from scheduler.values import printable
+from scheduler.values import encode_json, printable
 
 #: In a group of errors the one that says most about what to do next speaks for all.
 _LOUDEST_FIRST: tuple[type[BaseException], ...] = (
@@ -86,7 +87,7 @@ def health_of(outcome: Outcome, now: float, *, in_call: bool) -> bool | None:
     if not isinstance(outcome, Raised):
         return None
     error = loudest(outcome.error, now)
-    if isinstance(error, ProviderRefusedError | InvalidOutputError):
+    if isinstance(error, ProviderRefusedError | InvalidOutputError | ItemsFailedError):
         return True  # it answered
     if isinstance(error, RateLimitError) or not isinstance(error, AIProviderError):
         return None
@@ -100,6 +101,9 @@ def _returned(job: Job, outcome: Returned, policy: Policy, now: float, rng: Rand
 def _raised(job: Job, outcome: Raised, policy: Policy, now: float, rng: Random) -> Transition:
     error = loudest(outcome.error, now)
     text = describe(error)
+    if isinstance(error, ItemsFailedError):
+        # Not tried again by itself: each item that failed was tried alone, and an operator's retry runs only those.
+        return Transition(Status.FAILED_JOB_LOGIC, "items_failed", text, result_json=encode_json(error.report, "report"))
     if isinstance(error, RateLimitError):
         return _later(job, error, text, policy, now)
     if isinstance(error, ProviderRefusedError):

@@ -127,6 +127,8 @@ class Dispatcher:
         """Claim no more; after ``grace_s`` seconds hand back what still runs."""
         self._stopping = "draining" if self._stopping == "no" else self._stopping
         self._grace_ends = min(self._grace_ends, self._clock.monotonic() + grace_s)
+        for attempt in self.running:
+            attempt.stop_at = attempt.stop_at or "chunk"
         self._news.set()
 
     @property

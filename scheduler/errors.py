@@ -4,6 +4,7 @@
     ├── ConfigError                 a setting, module or route is wrong; nothing was started
     │   └── DuplicateRouteError     two handlers claim one (task_type, target_type)
     ├── InvalidJobError             refused at the door; nothing was stored
+    ├── ItemsFailedError            some items of a long job failed; the ledger says which
     ├── NotFoundError               no such job, or not yours (the two look alike)
     ├── StoreError                  the store could not do it
     │   ├── StoreBusyError          locked by another process for too long: try again
@@ -28,6 +29,8 @@ reading provider answers (``pools/answers.py``).
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class SchedulerError(Exception):
     """The root: ``except SchedulerError`` catches all that this project raises."""
@@ -43,6 +46,15 @@ class DuplicateRouteError(ConfigError):
 
 class InvalidJobError(SchedulerError, ValueError):
     """The job was refused at the door and nothing was stored."""
+
+
+class ItemsFailedError(SchedulerError):
+    """A long job went through all of its items, and some failed. ``report`` is what it came to, as ``Report.to_dict`` gives it."""
+
+    def __init__(self, report: dict[str, Any], first: str = "") -> None:
+        self.report = report
+        text = f"{report['failed']} of {report['total']} items failed"
+        super().__init__(f"{text}; first: {first}" if first else text)
 
 
 class NotFoundError(SchedulerError, LookupError):

@@ -132,12 +132,19 @@ class Receipt(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a running job says it is."""
+    """How far a running job says it is: ``current`` of ``total``, where it counts something, and ``percent`` of all its work.
+
+    ``rate`` is percent a second of work, ``left_s`` the seconds of work that are left at that; None while unknown. ``at`` is when
+    it was said, seconds since the epoch.
+    """
 
     percent: float
     message: str = ""
     current: float | None = None
     total: float | None = None
+    rate: float | None = None
+    left_s: float | None = None
+    at: float | None = None
 
 
 class Job(NamedTuple):
@@ -245,7 +252,10 @@ class Lease:
 
 @dataclass(frozen=True, slots=True)
 class Transition:
-    """What an attempt's end changes, as decided; a store applies it in one guarded write."""
+    """What an attempt's end changes, as decided; a store applies it in one guarded write.
+
+    ``follow_ups`` are jobs that come to exist in the same write, if it applies.
+    """
 
     status: Status
     reason: str | None = None
@@ -256,3 +266,4 @@ class Transition:
     crashed: bool = False
     waiting_since: float | None = None
     pause: PauseRequest | None = None
+    follow_ups: tuple[Draft, ...] = ()

@@ -314,7 +314,7 @@ class Scheduler:
             raise ConfigError("this scheduler is running already: one run() at a time")
         logger: Callable[..., Any] = self._logs.logger if self._logs is not None else structlog.get_logger
         self._service = Service(
-            self.store, self.routes, self.settings, self.resources, self.events, self.clock, self._rng, logger
+            self.store, self.routes, self.settings, self.resources, self.events, self.clock, self._rng, logger, self._draft_now
         )  # fmt: skip
         try:
             await self._service.run(Limits(until_empty=until_empty))

@@ -1,16 +1,20 @@
 """The scribe: writes down what running attempts report, without letting them wait or flood the store.
 
-Progress is coalesced per attempt and written a few times a second; a checkpoint is written at once.
+Progress is coalesced per attempt, written and told a few times a second, the last one always; checkpoints and the outcomes of
+items are written at once.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
 
 import anyio
 
 from scheduler.clock import Clock
 from scheduler.errors import StoreError
 from scheduler.events import Events, JobProgressed
-from scheduler.job import Job, Lease, Progress
+from scheduler.job import Item, Job, Lease, Ledger, Oks, Progress
 from scheduler.stores.base import Store
 from scheduler.values import encode_json
 
@@ -25,19 +29,39 @@ class Scribe:
         self._store = store
         self._events = events
         self._clock = clock
-        self._unwritten: dict[Lease, Progress] = {}
+        self._unwritten: dict[Lease, tuple[Job, Progress]] = {}
         self._news = anyio.Event()
+
+    def monotonic(self) -> float:
+        return self._clock.monotonic()
 
     def progress(self, job: Job, lease: Lease, progress: Progress) -> None:
         """Take note; returns at once."""
-        self._unwritten[lease] = progress
-        self._news.set()
-        if self._events.wants(JobProgressed):
-            self._events.emit(JobProgressed(self._clock.now(), job, progress))
+        if not self._unwritten:
+            self._news.set()
+        self._unwritten[lease] = (job, progress)
 
-    async def checkpoint(self, job: Job, lease: Lease, state_json: str) -> None:
-        """Store a checkpoint; durable when this returns. A lease that lapsed stores nothing."""
-        await self._store.note(lease, self._clock.now(), state_json=state_json)
+    async def checkpoint(self, lease: Lease, state_json: str) -> bool:
+        """Store a checkpoint; durable when this returns. A lease that lapsed stores nothing: False."""
+        return await self._store.note(lease, self._clock.now(), state_json=state_json)
+
+    async def record(self, job: Job, lease: Lease, ledger: Ledger, items: Sequence[Item], progress: Progress | None) -> bool:
+        """Store the outcomes of items, durably, and progress with them. A lease that lapsed stores nothing: False."""
+        now = self._clock.now()
+        if progress is None:
+            return await self._store.record(lease, ledger, items, now)
+        self._unwritten.pop(lease, None)  # older than this
+        progress = replace(progress, at=now)
+        stored = await self._store.record(lease, ledger, items, now, progress_json=_encoded(progress))
+        if stored:
+            self._tell(job, progress, now)
+        return stored
+
+    async def ledgers(self, job_id: str) -> list[Ledger]:
+        return await self._store.ledgers(job_id)
+
+    async def items(self, job_id: str, name: str, ok: Oks | None, after: int, limit: int) -> list[Item]:
+        return await self._store.items(job_id, name, ok=ok, after=after, limit=limit)
 
     def holds(self, lease: Lease) -> bool:
         """Whether the attempt has progress that is not stored yet."""
@@ -45,9 +69,9 @@ class Scribe:
 
     async def finish(self, lease: Lease) -> None:
         """Write the attempt's last progress before its end is recorded."""
-        progress = self._unwritten.pop(lease, None)
-        if progress is not None:
-            await self._write(lease, progress)
+        last = self._unwritten.pop(lease, None)
+        if last is not None:
+            await self._write(lease, *last)
 
     async def run(self) -> None:
         """Write what gathers, until cancelled."""
@@ -59,13 +83,24 @@ class Scribe:
 
     async def run_once(self) -> None:
         """Write everything that gathered."""
-        while self._unwritten:
-            lease, progress = self._unwritten.popitem()
-            await self._write(lease, progress)
+        async with anyio.create_task_group() as writes:  # they ride in one commit
+            for lease in list(self._unwritten):
+                writes.start_soon(self.finish, lease)
 
-    async def _write(self, lease: Lease, progress: Progress) -> None:
-        values = {"percent": progress.percent, "message": progress.message, "current": progress.current, "total": progress.total}
+    async def _write(self, lease: Lease, job: Job, progress: Progress) -> None:
+        now = self._clock.now()
+        progress = replace(progress, at=now)
+        self._tell(job, progress, now)
         try:
-            await self._store.note(lease, self._clock.now(), progress_json=encode_json(values, "progress"))
+            await self._store.note(lease, now, progress_json=_encoded(progress))
         except StoreError:
             return  # progress is a courtesy: the next one, or the outcome, says more
+
+    def _tell(self, job: Job, progress: Progress, now: float) -> None:
+        if self._events.wants(JobProgressed):
+            self._events.emit(JobProgressed(now, job, progress))
+
+
+def _encoded(progress: Progress) -> str:
+    values = {field: getattr(progress, field) for field in progress.__slots__}
+    return encode_json({field: value for field, value in values.items() if value is not None}, "progress")

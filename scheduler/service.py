@@ -28,6 +28,7 @@ from scheduler.health import Health
 from scheduler.heartbeat import Heartbeat
 from scheduler.identity import this_worker
 from scheduler.janitor import Janitor
+from scheduler.job import Draft, NewJob
 from scheduler.keeper import Keeper
 from scheduler.registry import Resources, Routes
 from scheduler.scribe import Scribe
@@ -50,6 +51,7 @@ class Service:
         clock: Clock,
         rng: Random,
         logger: Callable[..., Any],
+        draft: Callable[[NewJob], Draft],
     ) -> None:
         self._store = store
         self._settings = settings
@@ -71,7 +73,7 @@ class Service:
         )
         health = Health(store, events)
         self._runner = Runner(
-            routes, settings, resources, self._settler, self._scribe, self._keeper, health, events, clock, logger, rng
+            routes, settings, resources, self._settler, self._scribe, self._keeper, health, events, clock, logger, draft, rng
         )  # fmt: skip
         self.dispatcher = Dispatcher(
             store, self._runner, self._settler, self._keeper, routes, settings, events, clock, self.worker.worker_id

@@ -73,6 +73,7 @@ async def test_progress_never_goes_back_within_an_attempt() -> None:
     async def work(job: JobContext) -> None:
         for percent in (10, 60, 30, 1_000, -5):
             job.progress(percent=percent)
+            await anyio.sleep(1.0)  # or only the latest is told
 
     async with engine(routes) as at:
         receipt = await at.scheduler.enqueue("work")

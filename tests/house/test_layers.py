@@ -25,6 +25,7 @@ PURE = """
     pools.*
     redact
     decide
+    eta
 """
 PORTS = """
     clock
@@ -49,6 +50,7 @@ MOVING_PARTS = """
     booth
     keeper
     calls
+    chunks
     context
     settler
     scribe
