@@ -29,7 +29,7 @@ from scheduler.events import Events, HandlerUnresponsive, JobStarted
 from scheduler.health import Health
 from scheduler.job import Draft, Job, NewJob, Status, Transition
 from scheduler.keeper import Keeper
-from scheduler.outcome import BadPayload, BadResult, Cancelled, Interrupted, Outcome, Raised, Returned, TimedOut, Unroutable
+from scheduler.outcome import BadPayload, BadResult, Cancelled, Doomed, Interrupted, Outcome, Raised, Returned, TimedOut, Unroutable
 from scheduler.policy import Policy
 from scheduler.registry import Resources, Route, Routes
 from scheduler.scribe import Scribe
@@ -232,6 +232,8 @@ class Runner:
         route, job = attempt.route, attempt.job
         if attempt.verdict is not None:
             return attempt.verdict, None
+        if job.doomed is not None:
+            return Doomed(*job.doomed.split(" ", 1)), None
         if route is None:
             return Unroutable(), None
         payload = _payload(job, route)

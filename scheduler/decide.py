@@ -25,6 +25,7 @@ from scheduler.outcome import (
     BadPayload,
     BadResult,
     Cancelled,
+    Doomed,
     Interrupted,
     Lost,
     Outcome,
@@ -152,6 +153,12 @@ def _bad_result(job: Job, outcome: BadResult, policy: Policy, now: float, rng: R
     return Transition(Status.FAILED_JOB_LOGIC, "bad_result", printable(redact(outcome.error)))
 
 
+def _doomed(job: Job, outcome: Doomed, policy: Policy, now: float, rng: Random) -> Transition:
+    text = f"{outcome.which}, which this job waited for, did not succeed"
+    status = Status.CANCELLED if outcome.verdict == "cancel" else Status.FAILED_JOB_LOGIC
+    return Transition(status, "dependency_failed", printable(text), refund=True)
+
+
 def _waited_too_long(job: Job, outcome: WaitedTooLong, policy: Policy, now: float, rng: Random) -> Transition:
     waited_s = now - (job.waiting_since if job.waiting_since is not None else now)
     text = f"the provider kept saying 'later' for {waited_s:.0f} s; last: {job.error or job.reason or 'unknown'}"
@@ -168,6 +175,7 @@ _DECISIONS: dict[type, Callable[[Job, Any, Policy, float, Random], Transition]] 
     Unroutable: _unroutable,
     BadPayload: _bad_payload,
     BadResult: _bad_result,
+    Doomed: _doomed,
     WaitedTooLong: _waited_too_long,
 }
 

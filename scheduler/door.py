@@ -6,7 +6,7 @@ A refused job changes nothing, and the error says what to do.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any
@@ -15,13 +15,19 @@ from scheduler.errors import InvalidJobError
 from scheduler.ids import job_id
 from scheduler.job import Draft, NewJob
 from scheduler.registry import Resources, Route, Routes, fingerprint
+from scheduler.settings import OwnerSettings
 from scheduler.values import check_int, check_text, encode_json
+
+#: A job may wait for so many others by name.
+MAX_AFTER = 1_000
+IF_FAILED = ("fail", "cancel", "run")
 
 
 class Door:
     """Checks and encodes; knows the routes, because a handler says what its result depends on."""
 
-    def __init__(self, routes: Routes, resources: Resources) -> None:
+    def __init__(self, routes: Routes, resources: Resources, owners: Mapping[str, OwnerSettings]) -> None:
+        self._owners = owners
         self._routes = routes
         self._resources = resources
         #: Many jobs have few names: those last seen are not checked again.
@@ -29,13 +35,28 @@ class Door:
 
     def draft(self, new: NewJob, now: float) -> Draft:
         """``new``, checked. Raises ``InvalidJobError``."""
-        (task_type, target_type, target_id, payload, priority, run_after, unique_key, owner, max_attempts, timeout_s, force) = new
+        (
+            task_type,
+            target_type,
+            target_id,
+            payload,
+            priority,
+            run_after,
+            unique_key,
+            owner,
+            max_attempts,
+            timeout_s,
+            force,
+            batch,
+            after,
+            if_failed,
+        ) = new
         try:
             names = self._known(task_type, target_type)
         except TypeError:  # a list, say, which no cache can look up
             names = self._named(task_type, target_type)
         # By position, and what is left out is not looked at: a bulk passes here fifty thousand times a second.
-        return Draft(
+        draft = Draft(
             job_id(now),
             names[0],
             names[1],
@@ -50,6 +71,18 @@ class Door:
             None if names[2] is None else self._fingerprint(names[2], payload),
             force,
         )
+        if batch is None and not after and (owner is None or not self._owners):
+            return draft
+        return draft._replace(
+            batch=None if batch is None else _batch(batch),
+            after=_after(after),
+            if_failed=_if_failed(if_failed),
+            owner_limit=None if owner is None else self._owner_limit(owner),
+        )
+
+    def _owner_limit(self, owner: str) -> int | None:
+        own = self._owners.get(owner) or self._owners.get("*")
+        return None if own is None else own.max_unfinished
 
     def _named(self, task_type: str, target_type: str) -> tuple[str, str, Route | None]:
         """The names, checked, and the route if its handler says what its result depends on."""
@@ -67,6 +100,27 @@ class Door:
             return fingerprint(route, payload, self._resources)
         except (KeyError, TypeError, AttributeError):
             return None  # the payload does not fit: the attempt will say so, better than this could
+
+
+def _batch(name: Any) -> str:
+    checked = _filled(name, "batch")
+    if "\n" in checked:
+        raise InvalidJobError("batch has a line break: give it a name of one line")
+    return checked
+
+
+def _after(names: Any) -> tuple[str, ...]:
+    if isinstance(names, str) or not isinstance(names, Sequence):
+        raise InvalidJobError(f"after must be a list of job ids or batch:NAME, not {names!r}")
+    if len(names) > MAX_AFTER:
+        raise InvalidJobError(f"after names {len(names)} jobs: name at most {MAX_AFTER}, or give them a batch and wait for batch:NAME")
+    return tuple(dict.fromkeys(_filled(name, "after") for name in names))
+
+
+def _if_failed(value: Any) -> str:
+    if value not in IF_FAILED:
+        raise InvalidJobError(f"if_failed must be one of {', '.join(IF_FAILED)}, not {value!r}")
+    return str(value)
 
 
 def _target_id(value: Any) -> str:

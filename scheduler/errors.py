@@ -4,6 +4,7 @@
     ├── ConfigError                 a setting, module or route is wrong; nothing was started
     │   └── DuplicateRouteError     two handlers claim one (task_type, target_type)
     ├── InvalidJobError             refused at the door; nothing was stored
+    │   └── OwnerLimitError         the owner has as many unfinished jobs as it may
     ├── ItemsFailedError            some items of a long job failed; the ledger says which
     ├── NotFoundError               no such job, or not yours (the two look alike)
     ├── StoreError                  the store could not do it
@@ -46,6 +47,10 @@ class DuplicateRouteError(ConfigError):
 
 class InvalidJobError(SchedulerError, ValueError):
     """The job was refused at the door and nothing was stored."""
+
+
+class OwnerLimitError(InvalidJobError):
+    """The owner has as many unfinished jobs as it may have; nothing was stored."""
 
 
 class ItemsFailedError(SchedulerError):

@@ -5,7 +5,7 @@ Frozen records only: nothing here reads a clock, a file or a setting.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -82,6 +82,8 @@ class NewJob(NamedTuple):
     the same owner has it, enqueueing again returns that job. ``owner`` filters who may see and touch the job.
     ``max_attempts`` and ``timeout_s`` override the handler's and the configuration's.
     ``force`` runs the job although nothing that its result depends on has changed.
+    ``batch`` names a group of the owner's jobs. ``after`` names what must have ended before this job runs: job ids, or ``batch:NAME``;
+    ``if_failed`` says what becomes of it if one of those failed or was cancelled: ``"fail"``, ``"cancel"``, or ``"run"`` anyway.
 
     A named tuple, as ``Draft``, ``Receipt`` and ``Job`` are: one is made for every job, and a frozen dataclass costs four
     to seven times as much.
@@ -98,10 +100,16 @@ class NewJob(NamedTuple):
     max_attempts: int | None = None
     timeout_s: float | None = None
     force: bool = False
+    batch: str | None = None
+    after: Sequence[str] = ()
+    if_failed: str = "fail"
 
 
 class Draft(NamedTuple):
-    """A ``NewJob`` that passed the door: checked, encoded, ready for a store."""
+    """A ``NewJob`` that passed the door: checked, encoded, ready for a store.
+
+    ``owner_limit``: its owner may have so many unfinished jobs, this one included.
+    """
 
     job_id: str
     task_type: str
@@ -116,6 +124,18 @@ class Draft(NamedTuple):
     timeout_s: float | None
     fingerprint: str | None
     force: bool = False
+    batch: str | None = None
+    after: tuple[str, ...] = ()
+    if_failed: str = "fail"
+    owner_limit: int | None = None
+
+
+BATCH_PREFIX = "batch:"
+
+
+def batch_key(owner: str | None, batch: str) -> str:
+    """What jobs wait for that wait for the owner's batch. No batch's name has a newline."""
+    return f"{BATCH_PREFIX}{batch}\n{owner or ''}"
 
 
 class Receipt(NamedTuple):
@@ -148,7 +168,11 @@ class Progress:
 
 
 class Job(NamedTuple):
-    """A job as a store holds it. Times are seconds since the epoch."""
+    """A job as a store holds it. Times are seconds since the epoch.
+
+    ``blockers``: so many of those that it waits for have not ended. ``doomed``: one of them failed; what is to become of this job, and
+    which one it was. ``held``: somebody paused this very job.
+    """
 
     seq: int
     job_id: str
@@ -177,6 +201,10 @@ class Job(NamedTuple):
     result_json: str | None
     progress_json: str | None
     state_json: str | None
+    batch: str | None = None
+    blockers: int = 0
+    doomed: str | None = None
+    held: bool = False
 
     @property
     def payload(self) -> Any:

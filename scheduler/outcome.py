@@ -65,8 +65,16 @@ class BadResult:
 
 
 @dataclass(frozen=True, slots=True)
+class Doomed:
+    """Something that the job waited for failed: ``verdict`` is ``"fail"`` or ``"cancel"``, ``which`` names it."""
+
+    verdict: str
+    which: str
+
+
+@dataclass(frozen=True, slots=True)
 class WaitedTooLong:
     """The provider kept saying "later" for longer than the job may wait."""
 
 
-Outcome = Returned | Raised | TimedOut | Cancelled | Interrupted | Lost | Unroutable | BadPayload | BadResult | WaitedTooLong
+Outcome = Returned | Raised | TimedOut | Cancelled | Interrupted | Lost | Unroutable | BadPayload | BadResult | Doomed | WaitedTooLong

@@ -6,7 +6,7 @@ Every verb is parse, one store verb, tell: anything longer belongs in another ro
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from random import Random
 from types import TracebackType
@@ -57,7 +57,7 @@ class Scheduler:
         self.resources = Resources(routes.factories, settings)
         self._logs = logs
         self._rng = rng
-        self._door = Door(self.routes, self.resources)
+        self._door = Door(self.routes, self.resources, settings.owners)
         self._service: Service | None = None
 
     @classmethod
@@ -118,6 +118,9 @@ class Scheduler:
         max_attempts: int | None = None,
         timeout_s: float | None = None,
         force: bool = False,
+        batch: str | None = None,
+        after: Sequence[str] = (),
+        if_failed: str = "fail",
         connection: Any = None,
     ) -> Receipt:
         """Store one job; durable when this returns. See ``NewJob`` for the arguments.
@@ -129,7 +132,8 @@ class Scheduler:
         Raises ``InvalidJobError`` (nothing stored), or a ``StoreError`` such as ``StoreBusyError``.
         """
         new = NewJob(
-            task_type, target_type, target_id, payload, priority, run_after, unique_key, owner, max_attempts, timeout_s, force
+            task_type, target_type, target_id, payload, priority, run_after, unique_key, owner, max_attempts, timeout_s, force,
+            batch, after, if_failed,
         )  # fmt: skip
         now = self.clock.now()
         draft = self._door.draft(new, now)

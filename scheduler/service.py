@@ -59,7 +59,9 @@ class Service:
         self._clock = clock
         self.worker = this_worker(clock.now(), settings.scheduler.lease_s)
         self._gone = anyio.Event()
-        self._settler = Settler(store, events, clock, lambda batch: self.dispatcher.settled(batch))
+        self._settler = Settler(
+            store, events, clock, lambda batch: self.dispatcher.settled(batch), lambda lanes: self.dispatcher.wake(lanes)
+        )
         self._scribe = Scribe(store, events, clock)
         self._keeper = Keeper(
             store,

@@ -115,6 +115,14 @@ class PoolSettings(BaseModel):
     concurrency: Count | None = Field(None, description="How many jobs that draw on this pool run at once in this process")
 
 
+class OwnerSettings(BaseModel):
+    """``[owners.NAME]``; ``"*"`` stands for every owner that has no table of its own."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    max_unfinished: Count | None = Field(None, description="How many unfinished jobs the owner may have; further ones are refused")
+
+
 class ProviderSettings(_Section):
     """``[provider]``"""
 
@@ -171,7 +179,7 @@ _SECTIONS: dict[str, type[_Section]] = {
     "log": LogSettings,
     "retention": RetentionSettings,
 }
-_NAMED: dict[str, type[BaseModel]] = {"task_types": TaskTypeSettings, "pools": PoolSettings}
+_NAMED: dict[str, type[BaseModel]] = {"task_types": TaskTypeSettings, "pools": PoolSettings, "owners": OwnerSettings}
 _NOT_SETTINGS = frozenset({"SCHEDULER_CONFIG"})
 
 
@@ -188,6 +196,7 @@ class Settings(BaseModel):
     retention: RetentionSettings
     task_types: dict[str, TaskTypeSettings] = {}
     pools: dict[str, PoolSettings] = {}
+    owners: dict[str, OwnerSettings] = {}
 
     def policy(self, task_type: str, *, timeout_s: float | None = None, max_attempts: int | None = None, pool: str | None = None) -> Policy:
         """The limits for a task type. The arguments are the handler's own wishes."""

@@ -19,6 +19,7 @@ from scheduler.events import (
     Events,
     JobCompleted,
     JobEnded,
+    JobEnqueued,
     JobFailed,
     JobInterrupted,
     JobLost,
@@ -62,11 +63,14 @@ _EVENTS: dict[Status, type[JobEnded]] = {
 class Settler:
     """Takes ``Ended``s, settles them, emits their events and reports them to ``on_settled``."""
 
-    def __init__(self, store: Store, events: Events, clock: Clock, on_settled: Callable[[list[Ended]], None]) -> None:
+    def __init__(
+        self, store: Store, events: Events, clock: Clock, on_settled: Callable[[list[Ended]], None], on_freed: Callable[[set[str]], None]
+    ) -> None:
         self._store = store
         self._events = events
         self._clock = clock
         self._on_settled = on_settled
+        self._on_freed = on_freed
         self._announced: dict[str, float] = {}
         self._unsettled = 0
         self._send: MemoryObjectSendStream[Ended]
@@ -134,12 +138,17 @@ class Settler:
         for ended, result in zip(batch, results, strict=True):
             if result.applied:
                 self._tell(ended, result, now)
+            if result.freed or result.receipts:
+                self._on_freed({*result.freed, *(draft.task_type for draft in ended.transition.follow_ups)})
 
     def _tell(self, ended: Ended, result: Settled, now: float) -> None:
         kind = _event_for(ended.transition)
         if self._events.wants(kind):
             told = (now, ended.job, ended.transition, ended.duration_s, ended.waited_s)
             self._events.emit(JobRateLimited(*told, result.window) if kind is JobRateLimited else kind(*told))
+        for draft, receipt in zip(ended.transition.follow_ups, result.receipts, strict=False):
+            if receipt.created:
+                self._events.emit(JobEnqueued(now, draft))
         window = result.window
         if window is not None and window.until > self._announced.get(window.scope, 0.0) + _NEWS_S:
             self._announced[window.scope] = window.until

@@ -77,11 +77,16 @@ class Settlement:
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """What a settlement did: whether it applied, the pause it left, the scopes that its probe reopened."""
+    """What a settlement did: whether it applied, the pause it left, the scopes that its probe reopened.
+
+    ``receipts`` are those of its follow-ups; ``freed`` the task types of jobs that waited for this one and may run now.
+    """
 
     applied: bool
     window: PauseWindow | None = None
     resumed: tuple[str, ...] = ()
+    receipts: tuple[Receipt, ...] = ()
+    freed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +107,7 @@ class JobQuery:
     created_after: float | None = None
     created_before: float | None = None
     waiting_before: float | None = None
+    batch: str | None = None
     before_seq: int | None = None
     after_seq: int | None = None
     newest_first: bool = True
@@ -179,6 +185,10 @@ class Store(Protocol):
     async def enqueue(self, drafts: Sequence[Draft], now: float, on_stored: Callable[[list[Receipt]], None] | None = None) -> list[Receipt]:
         """Store all drafts in one transaction; one receipt each, in order; durable when this returns.
 
+        A job that waits for others (``after``) is not claimable until those have ended; what it names must exist, and be its owner's
+        if it has one, else ``InvalidJobError``. One that waits for a failed job is ``doomed``, unless it is to run anyway. A job that
+        would be one too many for its owner (``owner_limit``) raises ``OwnerLimitError``. Either refuses all drafts.
+
         ``on_stored`` is called with the receipts as soon as claims can see the jobs, before any claim of theirs is answered.
         """
         ...
@@ -197,7 +207,11 @@ class Store(Protocol):
         ...
 
     async def settle(self, settlements: Sequence[Settlement], now: float) -> list[Settled]:
-        """End attempts: each applies only if its job is still ``processing`` under the lease's token."""
+        """End attempts: each applies only if its job is still ``processing`` under the lease's token.
+
+        Follow-ups are stored in the same write. When the last of those that a job waits for has ended, however it came to its end, the
+        job can be claimed.
+        """
         ...
 
     async def refund(self, leases: Sequence[Lease], now: float) -> int:
@@ -236,6 +250,10 @@ class Store(Protocol):
         """Those of ``leases`` that no longer hold: cancelled, or taken over."""
         ...
 
+    async def held(self, leases: Sequence[Lease]) -> list[Lease]:
+        """Those of ``leases`` that hold and whose jobs somebody paused."""
+        ...
+
     # -- people
     async def find(self, query: JobQuery) -> list[Job]: ...
 
@@ -256,6 +274,18 @@ class Store(Protocol):
         They go on from their checkpoint and their ledgers, whose failed items are to be tried again; ``restart`` forgets both.
         A job whose unique key an unfinished job has by now is left alone. None left when it returns an empty list.
         """
+        ...
+
+    async def hold(self, query: JobQuery, until: float, now: float) -> list[Job]:
+        """Pause these very jobs until ``until`` (infinity: until released), at most ``limit``; returns them as they were.
+
+        A waiting job falls due no sooner, a running one is ``held`` for its worker to see, and waits once its attempt has ended without
+        ending the job. Jobs that are held already are left alone. None left when it returns an empty list.
+        """
+        ...
+
+    async def unhold(self, query: JobQuery, now: float) -> list[Job]:
+        """Let held jobs go, at most ``limit``: they are due when they were before. Returns them as they were."""
         ...
 
     async def give_up(self, query: JobQuery, transition_of: Callable[[Job], Transition], now: float) -> list[tuple[Job, Transition]]:

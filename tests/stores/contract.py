@@ -16,6 +16,7 @@ import pytest
 
 from scheduler.stores.base import Store
 from tests.stores.asking import Asking
+from tests.stores.belonging import Belonging
 from tests.stores.capping import Capping
 from tests.stores.claiming import Claiming
 from tests.stores.enqueueing import Enqueueing
@@ -29,7 +30,9 @@ from tests.stores.wandering import Wandering
 from tests.stores.working import Working
 
 
-class StoreContract(Enqueueing, Claiming, Capping, Settling, Recording, Pausing, Sharing, Asking, Handling, Working, Keeping, Wandering):
+class StoreContract(
+    Enqueueing, Claiming, Capping, Settling, Recording, Belonging, Pausing, Sharing, Asking, Handling, Working, Keeping, Wandering
+):
     """Subclass me as ``Test…``."""
 
     def store_at(self, folder: Path) -> Store:

@@ -8,6 +8,7 @@ from scheduler.errors import StoreError
 from scheduler.job import Draft, Receipt, Status
 from scheduler.stores.base import Store
 from tests.stores.acts import REFUSED, claim, everything, find, finished, get, ids, only, put, started, want
+from tests.stores.model import NOT_KEPT
 from tests.support.jobs import T0, a_draft
 
 LARGEST = 2**63 - 1
@@ -114,10 +115,11 @@ class Enqueueing(UniqueKeys, Freshness):
             max_attempts=7,
             timeout_s=2.5,
             fingerprint="print",
+            batch="nightly",
         )
         await put(store, draft, now=T0 + 1)
         job = await get(store, draft.job_id)
-        asked = [name for name in Draft._fields if name != "force"]
+        asked = [name for name in Draft._fields if name not in NOT_KEPT]
         assert [getattr(job, name) for name in asked] == [getattr(draft, name) for name in asked]
         assert (job.status, job.reason, job.error, job.attempts, job.crashes, job.token) == (Status.PENDING, None, None, 0, 0, 0)
         assert (job.created_at, job.started_at, job.finished_at, job.waiting_since, job.worker) == (T0 + 1, None, None, None, None)

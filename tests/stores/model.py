@@ -16,6 +16,9 @@ from tests.support.jobs import a_job
 
 T = TypeVar("T")
 
+#: Fields of a draft that its job does not keep.
+NOT_KEPT = frozenset({"force", "after", "if_failed", "owner_limit"})
+
 
 class Model:
     """Jobs in the order they came, windows by scope, documents by pool, and what each target's last result depended on."""
@@ -55,7 +58,7 @@ class Model:
 
     def create(self, draft: Draft, now: float) -> Receipt:
         self.seq += 1
-        asked = {name: getattr(draft, name) for name in Draft._fields if name != "force"}
+        asked = {name: getattr(draft, name) for name in Draft._fields if name not in NOT_KEPT}
         plain = {"status": Status.PENDING, "attempts": 0, "token": 0, "worker": None, "started_at": None, "created_at": now}
         self.jobs.append(a_job(**asked, **plain, seq=self.seq))
         return Receipt(draft.job_id)

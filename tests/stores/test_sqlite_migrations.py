@@ -45,7 +45,24 @@ def release(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
 
 
 async def of_the_first_release(path: Path) -> tuple[list[Job], list[PauseWindow], Claim]:
-    """A file with jobs of every kind and a pause; what is in it, and a job that still runs."""
+    """A file with jobs of every kind and a pause; what is in it, and a job that still runs. Written by today's code, then cut back."""
+    made = path.with_name("made.db")
+    with pytest.MonkeyPatch.context() as today:
+        today.setattr(schema, "migrations", lambda: SCRIPTS)
+        kept = await filled(made)
+    schema.prepare(path)
+    connection = sqlite3.connect(path)
+    connection.execute("ATTACH ? AS made", (str(made),))
+    for (table,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'").fetchall():
+        columns = ", ".join(row[1] for row in connection.execute(f"PRAGMA main.table_info({table})"))
+        connection.execute(f"DELETE FROM main.{table}")
+        connection.execute(f"INSERT INTO main.{table} ({columns}) SELECT {columns} FROM made.{table}")
+    connection.commit()
+    connection.close()
+    return kept
+
+
+async def filled(path: Path) -> tuple[list[Job], list[PauseWindow], Claim]:
     store = SqliteStore(path)
     await store.open()
     await paused_by_provider(store, "limited")

@@ -32,16 +32,18 @@ class Records:
     def __init__(self) -> None:
         self.by_seq: dict[int, Job] = {}
         self.seq_of: dict[str, int] = {}
-        self._last_seq = 0
+        self.last_seq = 0
         self._lanes: dict[str, dict[str, Lane]] = {}
         self._by_status: dict[Status, set[int]] = {status: set() for status in Status}
         self._by_key: dict[tuple[str | None, str], int] = {}
         self._making: dict[Print, set[int]] = {}
         self._tallies: Counter[_Kind] = Counter()
+        self._unfinished: Counter[str | None] = Counter()
+        self._batches: dict[tuple[str | None, str], set[int]] = {}
 
     def next_seq(self) -> int:
-        self._last_seq += 1
-        return self._last_seq
+        self.last_seq += 1
+        return self.last_seq
 
     def put(self, job: Job) -> None:
         """Add or replace a record. Moves that ``LEGAL`` does not have are a fault of this store."""
@@ -51,18 +53,23 @@ class Records:
             self._unlink(before)
         self.by_seq[job.seq] = job
         self.seq_of[job.job_id] = job.seq
+        if job.batch is not None:
+            self._batches.setdefault((job.owner, job.batch), set()).add(job.seq)
         self._link(job)
 
     def remove(self, job: Job) -> None:
         self._unlink(job)
+        if job.batch is not None:
+            self._batches[job.owner, job.batch].discard(job.seq)
         del self.by_seq[job.seq], self.seq_of[job.job_id]
 
     def _link(self, job: Job) -> None:
         self._by_status[job.status].add(job.seq)
         self._tallies[job.task_type, job.status, job.reason] += 1
-        if job.status.is_waiting:
+        if job.status.is_waiting and not job.blockers:
             self._lanes.setdefault(job.task_type, {}).setdefault(job.target_type, Lane()).add(job)
         if job.status in UNFINISHED:
+            self._unfinished[job.owner] += 1
             if job.unique_key is not None:
                 self._by_key[job.owner, job.unique_key] = job.seq
             if job.fingerprint is not None:
@@ -71,9 +78,10 @@ class Records:
     def _unlink(self, job: Job) -> None:
         self._by_status[job.status].remove(job.seq)
         self._tallies[job.task_type, job.status, job.reason] -= 1
-        if job.status.is_waiting:
+        if job.status.is_waiting and not job.blockers:
             self._leave_lane(job)
         if job.status in UNFINISHED:
+            self._unfinished[job.owner] -= 1
             if job.unique_key is not None:
                 del self._by_key[job.owner, job.unique_key]
             if job.fingerprint is not None:
@@ -96,6 +104,13 @@ class Records:
         """The first unfinished job that will make this very result."""
         seqs = self._making.get(result)
         return None if seqs is None else self.by_seq[min(seqs)]
+
+    def unfinished_of(self, owner: str | None) -> int:
+        return self._unfinished[owner]
+
+    def in_batch(self, owner: str | None, batch: str) -> frozenset[int]:
+        """The seqs of a batch's jobs."""
+        return frozenset(self._batches.get((owner, batch), ()))
 
     def due(self, now: float) -> Lanes:
         ready, later = set(), []
@@ -128,7 +143,7 @@ class Records:
     def _candidates(self, query: JobQuery) -> Iterable[int]:
         """Few rows are looked up and sorted; many are walked in order, so that a page ends early."""
         first = 1 if query.after_seq is None else query.after_seq + 1
-        last = self._last_seq if query.before_seq is None else min(self._last_seq, query.before_seq - 1)
+        last = self.last_seq if query.before_seq is None else min(self.last_seq, query.before_seq - 1)
         seqs: Sequence[int] = range(max(1, first), last + 1)
         if query.job_ids is not None:
             named = {self.seq_of[job_id] for job_id in query.job_ids if job_id in self.seq_of}
@@ -164,6 +179,7 @@ _CONDITIONS: tuple[tuple[str, str, Callable[[Any, Any], bool]], ...] = (
     ("target_id", "target_id", operator.eq),
     ("owner", "owner", operator.eq),
     ("worker", "worker", operator.eq),
+    ("batch", "batch", operator.eq),
     ("created_after", "created_at", operator.ge),
     ("created_before", "created_at", operator.lt),
     ("waiting_before", "waiting_since", _at_most),

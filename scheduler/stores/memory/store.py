@@ -13,12 +13,13 @@ from typing import TypeVar
 
 from anyio.lowlevel import checkpoint
 
-from scheduler.errors import StoreError
+from scheduler.errors import InvalidJobError, StoreError
 from scheduler.job import LEGAL, RETRYABLE, TERMINAL, UNFINISHED, Draft, Item, Job, Lease, Ledger, Oks, Receipt, Status, Transition
 from scheduler.pauses import Gate, PauseWindow, extended, paused_by_hand
 from scheduler.stores.base import Claim, Claims, JobQuery, Lanes, Pulse, Settled, Settlement, Tally, Want, Worker
 from scheduler.stores.memory.ledgers import Ledgers
 from scheduler.stores.memory.records import Records, Target, target_of
+from scheduler.stores.memory.waits import Waits
 from scheduler.stores.memory.workers import MemoryPulse, WorkerRows
 
 T = TypeVar("T")
@@ -32,6 +33,9 @@ class MemoryStore:
     def __init__(self) -> None:
         self._jobs = Records()
         self._ledgers = Ledgers()
+        self._waits = Waits(self._jobs)
+        #: Until when a job is held, and when it would be due.
+        self._holds: dict[int, tuple[float, float]] = {}
         self._windows: dict[str, PauseWindow] = {}
         self._fresh: dict[Target, tuple[str, str]] = {}
         self._pools: dict[str, str] = {}
@@ -54,10 +58,21 @@ class MemoryStore:
         new_ids = {draft.job_id for draft in drafts}
         if len(new_ids) < len(drafts) or any(job_id in self._jobs.seq_of for job_id in new_ids):
             raise StoreError("a job id was used before: give every draft a fresh one; nothing was stored")
-        receipts = [self._standing_for(draft) or self._create(draft, now) for draft in drafts]
+        receipts = self._enter(drafts, now)
         if on_stored is not None:
             on_stored(receipts)
         return receipts
+
+    def _enter(self, drafts: Sequence[Draft], now: float) -> list[Receipt]:
+        """All of ``drafts``, or none."""
+        before = self._jobs.last_seq
+        try:
+            return [self._standing_for(draft) or self._create(draft, now) for draft in drafts]
+        except InvalidJobError:
+            for seq in range(before + 1, self._jobs.last_seq + 1):
+                if seq in self._jobs.by_seq:
+                    self._jobs.remove(self._jobs.by_seq[seq])
+            raise
 
     def _standing_for(self, draft: Draft) -> Receipt | None:
         """The receipt of the job that makes ``draft`` superfluous, if there is one."""
@@ -74,7 +89,8 @@ class MemoryStore:
         return Receipt(job_id, created=False, unchanged=True) if made == draft.fingerprint and not draft.force else None
 
     def _create(self, draft: Draft, now: float) -> Receipt:
-        self._jobs.put(_new_job(self._jobs.next_seq(), draft, now))
+        self._waits.check(draft)
+        self._jobs.put(self._waits.enter(draft, _new_job(self._jobs.next_seq(), draft, now)))
         return Receipt(draft.job_id)
 
     # -- attempts
@@ -114,6 +130,7 @@ class MemoryStore:
             token=waiting.token + 1,
             worker=worker,
             started_at=now,
+            held=False,
         )
         self._jobs.put(job)
         for scope in probing:
@@ -132,6 +149,7 @@ class MemoryStore:
         if job is None:
             return Settled(applied=False)
         ended = _ended(job, end, now)._replace(attempts=max(0, job.attempts - end.refund), crashes=job.crashes + end.crashed)
+        ended = self._put_off(ended)
         self._jobs.put(ended)
         if ended.status is Status.COMPLETED and ended.fingerprint is not None:
             self._fresh[target_of(ended)] = (ended.fingerprint, ended.job_id)
@@ -140,7 +158,9 @@ class MemoryStore:
         if end.pause is not None:
             window = extended(self._windows.get(end.pause.scope), end.pause, now)
             self._windows[window.scope] = window
-        return Settled(applied=True, window=window, resumed=resumed)
+        freed = self._waits.ended(ended, now) if end.status.is_terminal else ()
+        receipts = tuple(self._enter(end.follow_ups, now)) if end.status is Status.COMPLETED else ()
+        return Settled(True, window, resumed, receipts, freed)
 
     def _held(self, lease: Lease) -> Job | None:
         """The job, while the lease holds: the guard of every write that ends or notes an attempt."""
@@ -203,6 +223,11 @@ class MemoryStore:
         await checkpoint()
         return [lease for lease in leases if self._held(lease) is None]
 
+    async def held(self, leases: Sequence[Lease]) -> list[Lease]:
+        await checkpoint()
+        jobs = [self._held(lease) for lease in leases]
+        return [lease for lease, job in zip(leases, jobs, strict=True) if job is not None and job.held]
+
     # -- people
 
     async def find(self, query: JobQuery) -> list[Job]:
@@ -220,6 +245,7 @@ class MemoryStore:
         for job in found:
             self._jobs.put(job._replace(status=Status.CANCELLED, reason="cancelled", worker=None, finished_at=now))
             self._end_probe(job, False, now)
+            self._waits.ended(self._jobs.by_seq[job.seq], now)
         return found
 
     async def retry(self, query: JobQuery, now: float, *, restart: bool = False) -> list[Job]:
@@ -231,13 +257,39 @@ class MemoryStore:
         if self._jobs.holder(job.owner, job.unique_key) is not None:
             return False
         anew = job._replace(status=Status.PENDING, attempts=0, crashes=0, run_after=now, reason=None, error=None)
-        anew = anew._replace(result_json=None, progress_json=None, waiting_since=None, started_at=None, finished_at=None)
+        anew = anew._replace(
+            blockers=0, doomed=None, held=False, result_json=None, progress_json=None, waiting_since=None, started_at=None, finished_at=None
+        )
         self._jobs.put(anew._replace(state_json=None) if restart else anew)
         if restart:
             self._ledgers.forget(job.seq)
         else:
             self._ledgers.try_again(job.seq)
         return True
+
+    async def hold(self, query: JobQuery, until: float, now: float) -> list[Job]:
+        await checkpoint()
+        free = (job for job in self._jobs.matching(query) if job.status in UNFINISHED and not job.held)
+        found = list(islice(free, max(0, query.limit)))
+        for job in found:
+            self._holds[job.seq] = (until, job.run_after)
+            self._jobs.put(self._put_off(job._replace(held=True)))
+        return found
+
+    def _put_off(self, job: Job) -> Job:
+        """A waiting job that is held falls due no sooner than its hold says."""
+        if not job.held or not job.status.is_waiting:
+            return job
+        until, _ = self._holds[job.seq]
+        self._holds[job.seq] = (until, job.run_after)
+        return job._replace(run_after=max(job.run_after, until))
+
+    async def unhold(self, query: JobQuery, now: float) -> list[Job]:
+        await checkpoint()
+        found = list(islice((job for job in self._jobs.matching(query) if job.held and job.status in UNFINISHED), max(0, query.limit)))
+        for job in found:
+            self._jobs.put(job._replace(held=False, run_after=self._holds.pop(job.seq)[1]))
+        return found
 
     async def give_up(self, query: JobQuery, transition_of: Callable[[Job], Transition], now: float) -> list[tuple[Job, Transition]]:
         await checkpoint()
@@ -246,6 +298,7 @@ class MemoryStore:
         for job, end in found:
             self._jobs.put(job._replace(status=Status.PROCESSING, token=job.token + 1))
             self._jobs.put(_ended(self._jobs.by_seq[job.seq], end, now))
+            self._waits.ended(self._jobs.by_seq[job.seq], now)
         return found
 
     async def prune(self, statuses: frozenset[Status], before: float, limit: int) -> int:
@@ -325,9 +378,13 @@ class MemoryStore:
 
 def _new_job(seq: int, draft: Draft, now: float) -> Job:
     asked = draft._asdict()
-    del asked["force"]
+    for once in ("force", "after", "if_failed", "owner_limit"):  # the job does not keep these
+        del asked[once]
     unset = dict.fromkeys(Job._fields)
-    return Job(**{**unset, **asked, "seq": seq, "status": Status.PENDING, "attempts": 0, "crashes": 0, "token": 0, "created_at": now})
+    return Job(**{**unset, **asked, "seq": seq, "status": Status.PENDING, "created_at": now, **_NOTHING_YET})
+
+
+_NOTHING_YET = {"attempts": 0, "crashes": 0, "token": 0, "blockers": 0, "held": False}
 
 
 def _ended(job: Job, end: Transition, now: float) -> Job:

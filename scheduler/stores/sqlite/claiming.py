@@ -98,7 +98,7 @@ _LOOK = (
 )
 _CLAIMED = (
     "UPDATE jobs SET status = 'processing', attempts = attempts + 1, token = token + 1, worker = ?, "
-    "started_us = max(?, run_after_us), ready = NULL"
+    "started_us = max(?, run_after_us), ready = NULL, held_us = NULL, due_us = NULL"
 )
 
 
@@ -120,6 +120,7 @@ def _unpacked(packed: bytes) -> list[list[Any]]:
 
 def _claim_from(row: list[Any], worker: str, now_us: int, probing: tuple[str, ...]) -> Claim:
     row[6], row[11], row[15], row[16], row[21] = "processing", row[11] + 1, row[15] + 1, worker, max(now_us, row[10])
+    row[30] = None
     return Claim(job_from(row), Lease(row[0], row[1], row[15], probing))
 
 

@@ -12,10 +12,11 @@ from functools import cache
 from itertools import chain
 
 from scheduler.job import Draft, Receipt
+from scheduler.stores.sqlite import waits
 from scheduler.stores.sqlite.query import UNFINISHED_SQL
 from scheduler.stores.sqlite.rows import DRAFT_COLUMNS, chunks, draft_values, us, values_text
 
-#: Jobs inserted in one step, at most: a portion of the bulk path. SQLite binds 32,766 values, 14 are a job's.
+#: Jobs inserted in one step, at most: a portion of the bulk path. SQLite binds 32,766 values, 15 are a job's.
 _INSERTS = (1_024, 128, 16, 1)
 
 
@@ -36,20 +37,22 @@ def is_one_statement(drafts: Sequence[Draft]) -> bool:
 
 
 def _are_plain(drafts: Sequence[Draft]) -> bool:
-    """Whether nothing can stand for any of ``drafts``."""
-    return not any(draft.unique_key or draft.fingerprint for draft in drafts)
+    """Whether nothing can stand for any of ``drafts``, and nothing in their way."""
+    return not any(draft.unique_key or draft.fingerprint or draft.after or draft.owner_limit is not None for draft in drafts)
 
 
 @cache
 def _insert(rows: int) -> str:
-    return f"INSERT INTO jobs ({DRAFT_COLUMNS}) {values_text(rows, 14)}"
+    return f"INSERT INTO jobs ({DRAFT_COLUMNS}) {values_text(rows, 15)}"
 
 
 def _enqueue_one(connection: sqlite3.Connection | sqlite3.Cursor, draft: Draft, now_us: int) -> Receipt:
     standing = _standing(connection, draft)
     if standing is not None:
         return standing
+    waits.check_limit(connection, draft)
     connection.execute(_insert(1), draft_values(draft, now_us))
+    waits.enter(connection, draft)
     return Receipt(draft.job_id)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from scheduler.job import UNFINISHED, Job, Status, Transition
 from scheduler.stores.base import JobQuery
-from scheduler.stores.sqlite import recording
+from scheduler.stores.sqlite import recording, waits
 from scheduler.stores.sqlite.gates import forget_probes
 from scheduler.stores.sqlite.query import JOBS_SQL, UNFINISHED_SQL, where
 from scheduler.stores.sqlite.rows import job_from, us
@@ -33,6 +33,7 @@ def cancel(connection: sqlite3.Connection, query: JobQuery, now: float) -> list[
     jobs = [job for job in matching(connection, query) if job.status in UNFINISHED]
     _change(connection, jobs, "status = 'cancelled', reason = 'cancelled', finished_us = ?, ready = NULL, worker = NULL", (us(now),))
     forget_probes(connection, [job.job_id for job in jobs])
+    waits.ended(connection, [job.seq for job in jobs], us(now))
     return jobs
 
 
@@ -55,8 +56,8 @@ def retry(connection: sqlite3.Connection, query: JobQuery, now: float, *, restar
         connection,
         sent,
         "status = 'pending', reason = NULL, error = NULL, attempts = 0, crashes = 0, result_json = NULL, progress_json = NULL, "
-        "waiting_us = NULL, started_us = NULL, finished_us = NULL, run_after_us = ?, ready = 1"
-        + (", state_json = NULL" if restart else ""),
+        "waiting_us = NULL, started_us = NULL, finished_us = NULL, run_after_us = ?, ready = 1, blockers = 0, doomed = NULL, "
+        "held_us = NULL, due_us = NULL" + (", state_json = NULL" if restart else ""),
         (us(now),),
     )
     recording.again(connection, sent, restart=restart)
@@ -74,7 +75,34 @@ def give_up(
             "status = ?, reason = ?, error = ?, token = token + 1, waiting_us = NULL, finished_us = ?, ready = NULL",
             (end.status.value, end.reason, end.error, us(now)),
         )
+    waits.ended(connection, [job.seq for job, _ in ended], us(now))
     return ended
+
+
+def hold(connection: sqlite3.Connection, query: JobQuery, until: float, now: float) -> list[Job]:
+    """Waiting jobs fall due no sooner than ``until``; running ones are marked, for their workers to see."""
+    jobs = matching(connection, query, "held_us IS NULL")
+    _change(
+        connection,
+        jobs,
+        "held_us = ?1, due_us = run_after_us, "
+        "run_after_us = CASE status WHEN 'processing' THEN run_after_us ELSE max(run_after_us, ?1) END, "
+        "ready = CASE WHEN status = 'processing' OR blockers > 0 THEN NULL ELSE max(run_after_us, ?1) <= ?2 END",
+        (us(until), us(now)),
+    )
+    return jobs
+
+
+def unhold(connection: sqlite3.Connection, query: JobQuery, now: float) -> list[Job]:
+    jobs = matching(connection, query, "held_us IS NOT NULL")
+    _change(
+        connection,
+        jobs,
+        "held_us = NULL, due_us = NULL, run_after_us = coalesce(due_us, run_after_us), "
+        "ready = CASE WHEN status = 'processing' OR blockers > 0 THEN NULL ELSE coalesce(due_us, run_after_us) <= ?1 END",
+        (us(now),),
+    )
+    return jobs
 
 
 def prune(connection: sqlite3.Connection, statuses: frozenset[Status], before: float, limit: int) -> int:

@@ -14,7 +14,7 @@ from scheduler.stores.base import Worker
 JOB_COLUMNS = (
     "seq, job_id, task_type, target_type, target_id, payload_json, status, reason, error, priority, run_after_us, attempts, crashes, "
     "max_attempts, timeout_s, token, worker, unique_key, owner, fingerprint, created_us, started_us, finished_us, waiting_us, "
-    "result_json, progress_json, state_json"
+    "result_json, progress_json, state_json, batch, blockers, doomed, held_us"
 )
 #: One JSON text for many rows: a row at a time, SQLite and the event loop would trade the GIL for every row.
 JOB_ARRAY = "json_array(" + JOB_COLUMNS + ")"
@@ -22,7 +22,7 @@ JOB_ARRAY = "json_array(" + JOB_COLUMNS + ")"
 #: In the order of ``Draft``'s fields.
 DRAFT_COLUMNS = (
     "job_id, task_type, target_type, target_id, payload_json, priority, run_after_us, unique_key, owner, max_attempts, timeout_s, "
-    "fingerprint, created_us, ready"
+    "fingerprint, batch, created_us, ready"
 )
 PAUSE_COLUMNS = "scope, until_us, reason, set_us, set_by, strikes, probe"
 WORKER_COLUMNS = "worker_id, host, boot, pid, pid_started, started_us, lease_s, address, beats, beat_us"
@@ -49,18 +49,18 @@ def job_from(row: Sequence[Any]) -> Job:
     """A ``Job`` from a row of ``JOB_COLUMNS``."""
     (seq, job_id, task_type, target_type, target_id, payload, status, reason, error, priority, run_after, attempts, crashes,
      max_attempts, timeout_s, token, worker, unique_key, owner, fingerprint, created, started, finished, waiting,
-     result, progress, state) = row  # fmt: skip
+     result, progress, state, batch, blockers, doomed, held) = row  # fmt: skip
     return Job(
         seq, job_id, task_type, target_type, target_id, payload, STATUS[status], reason, error, priority, run_after / 1_000_000,
         attempts, crashes, max_attempts, timeout_s, token, worker, unique_key, owner, fingerprint, created / 1_000_000, _s(started),
-        _s(finished), _s(waiting), result, progress, state,
+        _s(finished), _s(waiting), result, progress, state, batch, blockers, doomed, held is not None,
     )  # fmt: skip
 
 
 def draft_values(draft: Draft, now_us: int) -> tuple[Any, ...]:
     """A row of ``DRAFT_COLUMNS``."""
     run_after_us = us(draft.run_after)
-    return (*draft[:6], run_after_us, *draft[7:12], now_us, run_after_us <= now_us)
+    return (*draft[:6], run_after_us, *draft[7:12], draft.batch, now_us, run_after_us <= now_us)
 
 
 def window_from(row: Sequence[Any]) -> PauseWindow:

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import chain, groupby
 from typing import Any
 
 from scheduler import pauses
-from scheduler.job import LEGAL, WAITING, Lease, Status
+from scheduler.job import LEGAL, TERMINAL, WAITING, Lease, Status
 from scheduler.pauses import Gate
 from scheduler.stores.base import Settled, Settlement
+from scheduler.stores.sqlite import enqueueing, waits
 from scheduler.stores.sqlite.gates import forget_probes, save_window, window_of
 from scheduler.stores.sqlite.query import UNFINISHED_SQL
 from scheduler.stores.sqlite.rows import chunks, us, us_or_none, values_text
@@ -30,11 +32,19 @@ def settle(connection: sqlite3.Connection, settlements: Sequence[Settlement], no
             settled.extend(_settle_plain(connection, list(run), us(now)))
     # Whoever was declared lost may have been a probe, and a lost job's lease does not say so.
     forget_probes(connection, [one.lease.job_id for one, end in zip(settlements, settled, strict=True) if end.applied])
+    over = [one.lease.seq for one, end in zip(settlements, settled, strict=True) if end.applied and one.transition.status in TERMINAL]
+    freed = waits.ended(connection, over, us(now)) if over else {}
+    if freed:
+        settled = [
+            replace(end, freed=freed[one.lease.seq]) if end.applied and one.lease.seq in freed else end
+            for one, end in zip(settlements, settled, strict=True)
+        ]
     return settled
 
 
 def _is_at_gate(settlement: Settlement) -> bool:
-    return settlement.transition.pause is not None or bool(settlement.lease.probing)
+    end = settlement.transition
+    return end.pause is not None or bool(settlement.lease.probing) or bool(end.follow_ups)
 
 
 def _settle_plain(connection: sqlite3.Connection, settlements: Sequence[Settlement], now_us: int) -> list[Settled]:
@@ -65,9 +75,13 @@ def _settle_rows(connection: sqlite3.Connection, settlements: Sequence[Settlemen
     values = chain.from_iterable(_settlement_values(one, now_us) for one in settlements)
     return connection.execute(
         "UPDATE jobs SET status = ended.status, reason = ended.reason, error = ended.error, "
-        "result_json = coalesce(ended.result, result_json), run_after_us = coalesce(ended.run_after, run_after_us), "
+        "result_json = coalesce(ended.result, result_json), "
+        "run_after_us = CASE WHEN held_us IS NULL OR ended.ready IS NULL THEN coalesce(ended.run_after, run_after_us) "
+        "ELSE max(coalesce(ended.run_after, run_after_us), held_us) END, "
+        "due_us = CASE WHEN held_us IS NOT NULL THEN coalesce(ended.run_after, run_after_us) END, "
         "attempts = max(attempts - ended.refund, 0), crashes = crashes + ended.crashed, waiting_us = ended.waiting, "
-        "finished_us = ended.finished, ready = ended.ready, worker = NULL, "
+        "finished_us = ended.finished, worker = NULL, "
+        "ready = CASE WHEN ended.ready = 1 AND held_us IS NOT NULL THEN 0 ELSE ended.ready END, "
         "state_json = CASE ended.status WHEN 'completed' THEN NULL ELSE state_json END "
         f"FROM (SELECT {_ENDED} FROM ({values_text(len(settlements), 12)})) AS ended "
         "WHERE jobs.seq = ended.seq AND jobs.token = ended.token AND jobs.status = 'processing'",
@@ -90,7 +104,7 @@ def _settlement_values(settlement: Settlement, now_us: int) -> tuple[Any, ...]:
 
 
 def _settle_at_gate(connection: sqlite3.Connection, settlement: Settlement, now: float) -> Settled:
-    """A settlement that sets a pause, or is a probe's: job and windows change together."""
+    """A settlement that sets a pause, is a probe's or has follow-ups: all of it changes together."""
     if _settle_rows(connection, [settlement], us(now)) == 0:
         return Settled(False)
     lease, end = settlement.lease, settlement.transition
@@ -105,7 +119,8 @@ def _settle_at_gate(connection: sqlite3.Connection, settlement: Settlement, now:
         if end.status is Status.COMPLETED and probed and probed.probe == lease.job_id and probed.gate(now) is Gate.PROBING:
             connection.execute("DELETE FROM pauses WHERE scope = ?", (scope,))
             resumed.append(scope)
-    return Settled(True, window, tuple(resumed))
+    follow_ups = end.follow_ups if end.status is Status.COMPLETED else ()
+    return Settled(True, window, tuple(resumed), tuple(enqueueing.enqueue(connection, follow_ups, now)) if follow_ups else ())
 
 
 def refund(connection: sqlite3.Connection, leases: Sequence[Lease]) -> int:

@@ -143,6 +143,9 @@ class SqliteStore:
     async def lapsed(self, leases: Sequence[Lease]) -> list[Lease]:
         return await self._read(_lapsed, leases) if leases else []
 
+    async def held(self, leases: Sequence[Lease]) -> list[Lease]:
+        return await self._read(_held, leases) if leases else []
+
     # -- people
 
     async def find(self, query: JobQuery) -> list[Job]:
@@ -158,6 +161,14 @@ class SqliteStore:
     async def retry(self, query: JobQuery, now: float, *, restart: bool = False) -> list[Job]:
         narrowed = _only(query, RETRYABLE)
         return await self._write(lambda connection: people.retry(connection, narrowed, now, restart=restart), durable=True)
+
+    async def hold(self, query: JobQuery, until: float, now: float) -> list[Job]:
+        narrowed = _only(query, UNFINISHED)
+        return await self._write(lambda connection: people.hold(connection, narrowed, until, now), durable=True)
+
+    async def unhold(self, query: JobQuery, now: float) -> list[Job]:
+        narrowed = _only(query, UNFINISHED)
+        return await self._write(lambda connection: people.unhold(connection, narrowed, now), durable=True)
 
     async def give_up(self, query: JobQuery, transition_of: Callable[[Job], Transition], now: float) -> list[tuple[Job, Transition]]:
         narrowed = _only(query, frozenset({Status.RATE_LIMITED}))
@@ -265,6 +276,15 @@ def _lapsed(connection: sqlite3.Connection, leases: Sequence[Lease]) -> list[Lea
         )
         held.update((row[0], row[1]) for row in rows)
     return [lease for lease in leases if (lease.seq, lease.token) not in held]
+
+
+def _held(connection: sqlite3.Connection, leases: Sequence[Lease]) -> list[Lease]:
+    rows = connection.execute(
+        "SELECT seq, token FROM jobs WHERE seq IN (SELECT value FROM json_each(?)) AND status = 'processing' AND held_us IS NOT NULL",
+        (str([lease.seq for lease in leases]),),
+    )
+    held = {(row[0], row[1]) for row in rows}
+    return [lease for lease in leases if (lease.seq, lease.token) in held]
 
 
 def _find(connection: sqlite3.Connection, query: JobQuery) -> list[Job]:

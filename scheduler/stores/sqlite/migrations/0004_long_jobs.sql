@@ -29,3 +29,22 @@ BEGIN
     DELETE FROM ledgers WHERE seq = OLD.seq;
     DELETE FROM items WHERE seq = OLD.seq;
 END;
+
+-- Jobs that belong together. `blockers`: so many of those that the job waits for have not ended; it is not claimable before (`ready` NULL).
+-- `doomed`: one of them failed, and what is to become of the job. `held_us`: somebody paused the job until then; `due_us` is when it was due.
+ALTER TABLE jobs ADD COLUMN batch TEXT;
+ALTER TABLE jobs ADD COLUMN blockers INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE jobs ADD COLUMN doomed TEXT;
+ALTER TABLE jobs ADD COLUMN held_us INTEGER;
+ALTER TABLE jobs ADD COLUMN due_us INTEGER;
+
+CREATE INDEX jobs_by_batch ON jobs (batch, finished_us) WHERE batch IS NOT NULL;
+CREATE INDEX jobs_unfinished_of ON jobs (owner) WHERE owner IS NOT NULL AND finished_us IS NULL;
+
+-- Who waits for what: a job's id, or a batch's key.
+CREATE TABLE waits (
+    awaited   TEXT    NOT NULL,
+    seq       INTEGER NOT NULL,
+    if_failed TEXT    NOT NULL,
+    PRIMARY KEY (awaited, seq)
+) WITHOUT ROWID, STRICT;
