@@ -29,7 +29,9 @@ class Patient:
 
     async def end(self, job: int, outcome: Outcome, began_at: float, *, is_last: bool = False) -> bool:
         lease, now = Lease(job, f"job-{job}", 1), anyio.current_time()
-        return await self.health.is_outage("main", lease, outcome, now, began_at=began_at, is_last=is_last, in_call=False)
+        return await self.health.is_outage(
+            "main", lease, outcome, now, began_at=began_at, ended_at=began_at + 1.0, is_last=is_last, in_call=False
+        )
 
 
 @in_virtual_time
