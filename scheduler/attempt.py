@@ -206,7 +206,14 @@ class Runner:
         job = attempt.job._replace(attempts=self._health.attempts(attempt.job))
         is_last = job.attempts >= (job.max_attempts or attempt.policy.max_attempts)
         is_outage = await self._health.is_outage(
-            pool, attempt.claim.lease, outcome, now, began_at=attempt.started, is_last=is_last, in_call=attempt.in_call
+            pool,
+            attempt.claim.lease,
+            outcome,
+            now,
+            began_at=attempt.started,
+            ended_at=self._clock.monotonic(),
+            is_last=is_last,
+            in_call=attempt.in_call,
         )
         return decide(job, outcome, attempt.policy, now, self._rng, is_outage=is_outage)
 

@@ -35,7 +35,7 @@ from scheduler.outcome import (
     Unroutable,
     WaitedTooLong,
 )
-from scheduler.pauses import PauseRequest, clamp_retry_after, pool_scope
+from scheduler.pauses import OUTAGE, PauseRequest, clamp_retry_after, pool_scope
 from scheduler.policy import (
     OUTAGE_PAUSE_CAP_S,
     OUTAGE_PAUSE_S,
@@ -60,9 +60,6 @@ _LOUDEST_FIRST: tuple[type[BaseException], ...] = (
     AIProviderError,
 )
 
-
-#: The reason of jobs and pauses while a provider fails for everybody.
-OUTAGE = "outage"
 _WORD = re.compile(r"[a-z][a-z0-9_]{0,63}")
 
 

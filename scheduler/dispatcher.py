@@ -20,6 +20,7 @@ from scheduler.attempt import Attempt, Runner
 from scheduler.clock import Clock
 from scheduler.errors import StoreError
 from scheduler.events import Events, LaneProbing, StoreFailing
+from scheduler.health import Health
 from scheduler.job import UNFINISHED
 from scheduler.keeper import Keeper
 from scheduler.lanes import Lane, calls_of, share_out
@@ -58,6 +59,7 @@ class Dispatcher:
         runner: Runner,
         settler: Settler,
         keeper: Keeper,
+        health: Health,
         routes: Routes,
         settings: Settings,
         events: Events,
@@ -67,6 +69,7 @@ class Dispatcher:
         self._store = store
         self._runner = runner
         self._keeper = keeper
+        self._health = health
         self._settler = settler
         self._routes = routes
         self._settings = settings
@@ -344,7 +347,9 @@ class Dispatcher:
             if lane.pool in room:
                 room[lane.pool] -= lane.running
         for lane in self._lanes.values():
-            lane.calls = bool(lane.pool) and self._keeper.may_call(lane.pool or "", lane.task_type)
+            if lane.pool:
+                lane.calls = self._keeper.may_call(lane.pool, lane.task_type)
+                lane.avoid = self._health.suspects(lane.pool)
         for name, calls in self._keeper.rooms().items():
             room[calls_of(name)] = calls
         return room

@@ -3,7 +3,8 @@
 A failure that would be its job's last word waits a moment for how others fare on the same pool, if there are others:
 whoever fails first in an outage cannot know yet that it is one, and whoever succeeds may have been sent before it began.
 
-Does not belong here: what an end shows (``decide.py``), when failures make an outage (``pools/streak.py``).
+Does not belong here: what an end shows (``decide.py``), when failures make an outage (``pools/streak.py``), or which jobs
+only look like one (``pools/suspects.py``).
 """
 
 from __future__ import annotations
@@ -12,13 +13,14 @@ from dataclasses import dataclass, field
 
 import anyio
 
-from scheduler.decide import OUTAGE, health_of
+from scheduler.decide import health_of
 from scheduler.errors import StoreError
 from scheduler.events import Events, PoolOutage
 from scheduler.job import Job, Lease
 from scheduler.outcome import Outcome
-from scheduler.pauses import pool_scope
+from scheduler.pauses import OUTAGE, pool_scope
 from scheduler.pools.streak import REMEMBERED, Streak
+from scheduler.pools.suspects import Suspects
 from scheduler.stores.base import Store
 
 #: A last failure waits at most so many seconds to see how others fare.
@@ -35,6 +37,7 @@ class _Pool:
     """
 
     streak: Streak = field(default_factory=Streak)
+    suspects: Suspects = field(default_factory=Suspects)
     running: int = 0
     undecided: set[Lease] = field(default_factory=set)
     worked_at: float = float("-inf")
@@ -55,17 +58,31 @@ class Health:
         """An attempt on ``pool`` starts."""
         self._pools.setdefault(pool, _Pool()).running += 1
 
+    def suspects(self, pool: str) -> tuple[str, ...]:
+        """The jobs that should not probe ``pool`` while there are others."""
+        seen = self._pools.get(pool)
+        return () if seen is None else seen.suspects.avoid
+
     def attempts(self, job: Job) -> int:
         """The counted attempts of a claimed job by now."""
         given_back_at = self._given_back.get(job.job_id)
         return job.attempts - (given_back_at is not None and (job.started_at or 0.0) <= given_back_at)
 
     async def is_outage(
-        self, pool: str, lease: Lease, outcome: Outcome, now: float, *, began_at: float, is_last: bool, in_call: bool
+        self,
+        pool: str,
+        lease: Lease,
+        outcome: Outcome,
+        now: float,
+        *,
+        began_at: float,
+        ended_at: float,
+        is_last: bool,
+        in_call: bool,
     ) -> bool:
         """Take in how an attempt ended; whether that was the provider's failure and not the job's.
 
-        ``began_at``: when it began, by a clock that nobody sets. ``is_last``: its job has no attempt left, should it be the job's.
+        ``began_at``, ``ended_at``: by a clock that nobody sets. ``is_last``: its job has no attempt left, should it be the job's.
         ``in_call``: it was stopped in the middle of a call.
         """
         seen = self._pools.setdefault(pool, _Pool())
@@ -73,10 +90,11 @@ class Health:
         try:
             works = health_of(outcome, now, in_call=in_call)
             if works:
-                seen.worked_at = max(seen.worked_at, began_at)
-            is_outage = await self._judged(pool, seen, lease, works, now)
-            if works is not False or is_outage:
-                return is_outage
+                self._worked(pool, seen, lease, began_at, now)
+            if works is not False:
+                return False
+            if await self._failed(pool, seen, lease, began_at, ended_at, now):
+                return True
             seen.undecided.add(lease)
             try:
                 return await self._turns_out(pool, seen, lease, began_at, is_last)
@@ -92,23 +110,34 @@ class Health:
             await self._wait(seen, began_at)
         if not seen.streak.is_outage and await self._is_known_elsewhere(pool):
             seen.streak.forget(lease)  # given back now, not once more should it be found out here as well
+            seen.suspects.failed(lease.job_id, began_at)
             return True
         return seen.streak.is_outage
 
-    async def _judged(self, pool: str, seen: _Pool, lease: Lease, works: bool | None, now: float) -> bool:
-        if works is None:
-            return False
-        if works:
-            if seen.streak.succeeded():
-                self._events.emit(PoolOutage(now, pool, "ended"))
-            return False
-        if not seen.streak.is_outage and pool_scope(pool) in lease.probing:
-            return True  # the pool is closed already, by another worker or for another reason: a probe's failure is nobody's fault
-        earlier = seen.streak.failed(lease)
+    def _worked(self, pool: str, seen: _Pool, lease: Lease, began_at: float, now: float) -> None:
+        seen.worked_at = max(seen.worked_at, began_at)
+        seen.suspects.succeeded(lease.job_id, began_at)
+        if seen.streak.succeeded():
+            self._events.emit(PoolOutage(now, pool, "ended"))
+
+    async def _failed(self, pool: str, seen: _Pool, lease: Lease, began_at: float, ended_at: float, now: float) -> bool:
+        """Whether that is an outage, as far as is known here and now."""
+        streak, suspects, is_probe = seen.streak, seen.suspects, pool_scope(pool) in lease.probing
+        if streak.is_outage and not is_probe and suspects.is_after_pause(began_at):
+            suspects.over(began_at)  # it could start freely: another worker's probe, or a person, opened the pool
+            streak.succeeded()
+            self._events.emit(PoolOutage(now, pool, "ended"))
+        if (
+            streak.is_outage or is_probe
+        ):  # closed already, be it by another worker or for another reason: a probe's failure is nobody's fault
+            suspects.failed(lease.job_id, began_at)
+            return True
+        earlier = [] if suspects.is_known(lease.job_id) else streak.failed(lease)
         if earlier:
+            suspects.found([each.job_id for each in (*earlier, lease)], ended_at)
             given_back = await self._give_back([each for each in earlier if each not in seen.undecided], now)
             self._events.emit(PoolOutage(now, pool, "began", given_back))
-        return seen.streak.is_outage
+        return streak.is_outage
 
     async def _wait(self, seen: _Pool, began_at: float) -> None:
         """Until it is an outage, until somebody who began later succeeds, or until nobody is there to wait for."""

@@ -16,7 +16,8 @@ from scheduler.stores.base import Want
 
 @dataclass(slots=True)
 class Lane:
-    """One task type. ``ready``: it may have due jobs, as far as known; ``calls``: its handlers may wait for their pool's quota.
+    """One task type. ``ready``: it may have due jobs, as far as known; ``calls``: its handlers may wait for their pool's quota;
+    ``avoid``: jobs that should not be its next probe.
 
     ``limit`` is this process's, ``cap`` that of all workers together, which only the store can keep. Times are monotonic seconds.
     """
@@ -29,6 +30,7 @@ class Lane:
     cap: int | None = None
     running: int = 0
     calls: bool = True
+    avoid: tuple[str, ...] = ()
     ready: bool = False
     next_start: float = 0.0
 
@@ -64,9 +66,10 @@ def share_out(lanes: Iterable[Lane], free: int, pool_room: dict[str, int], now: 
         shares = {candidates[0].task_type: _alone(candidates[0], free, pool_room)}
     else:
         shares = _in_turns(candidates, free, pool_room)
+    # The first of a pool's lanes may get its only probe: the one whose last start is longest ago.
     return [
-        Want(lane.task_type, shares[lane.task_type], lane.scopes, lane.target_types, lane.cap)
-        for lane in candidates
+        Want(lane.task_type, shares[lane.task_type], lane.scopes, lane.target_types, lane.cap, lane.avoid)
+        for lane in sorted(candidates, key=lambda lane: lane.next_start)
         if shares.get(lane.task_type, 0) > 0
     ]
 

@@ -18,6 +18,8 @@ MAX_PAUSE_S = 86_400.0
 AGAIN_S = 1.0
 POOL_PREFIX = "pool:"
 MANUAL = "manual"
+#: A provider fails for everybody, as far as anybody can tell.
+OUTAGE = "outage"
 
 
 class Gate(StrEnum):

@@ -78,7 +78,7 @@ class Service:
             routes, settings, resources, self._settler, self._scribe, self._keeper, health, events, clock, logger, draft, rng
         )  # fmt: skip
         self.dispatcher = Dispatcher(
-            store, self._runner, self._settler, self._keeper, routes, settings, events, clock, self.worker.worker_id
+            store, self._runner, self._settler, self._keeper, health, routes, settings, events, clock, self.worker.worker_id
         )  # fmt: skip
         self._janitor = Janitor(store, self._settler, settings, events, clock, rng, self.worker.worker_id)
 

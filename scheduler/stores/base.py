@@ -33,7 +33,8 @@ class Want:
 
     ``scopes`` are the pause scopes that gate it (its task type and its pool). ``target_types``, when
     given, leaves jobs of other target types alone. ``cap``, when given, is how many jobs of the task type may be
-    ``processing`` at once in the whole store, whichever workers run them.
+    ``processing`` at once in the whole store, whichever workers run them. ``avoid`` are jobs that should not be an outage's
+    probe while others could.
     """
 
     task_type: str
@@ -41,6 +42,7 @@ class Want:
     scopes: tuple[str, ...]
     target_types: tuple[str, ...] | None = None
     cap: int | None = None
+    avoid: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,8 +203,10 @@ class Store(Protocol):
     async def claim(self, wants: Sequence[Want], worker: str, now: float) -> Claims:
         """Move due jobs of open lanes to ``processing``: priority first, then first come first served.
 
-        Counts the attempt, raises the token. A scope whose pause has just ended yields one job, its probe. A ``cap`` is
-        never overshot, however many workers claim at once; what a lost worker holds counts until it is taken back.
+        Counts the attempt, raises the token. A scope whose pause has just ended yields one job, its probe. An outage's probe comes
+        from the far end of the line (least priority, last come), as those at its head may be all that ails; and one to ``avoid``
+        goes only if nobody else is due. A ``cap`` is never overshot, however many workers claim at once; what a lost worker holds
+        counts until it is taken back.
         """
         ...
 

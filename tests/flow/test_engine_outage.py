@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import anyio
@@ -112,9 +113,9 @@ async def accounted(engines: list[Engine], most: int = 3) -> list[Job]:
     return jobs
 
 
-async def two_services(stack: AsyncExitStack, provider: Sick, url: str) -> list[Engine]:
+async def two_services(stack: AsyncExitStack, provider: Sick, url: str, **scheduler: Any) -> list[Engine]:
     # Their hearts beat in real time: in the loop's they would take each other for dead.
-    settings: dict[str, Any] = {"scheduler": {"lease_s": 1e6}, "pools": POOLS}
+    settings: dict[str, Any] = {"scheduler": {"lease_s": 1e6, **scheduler}, "pools": POOLS}
     engines = [await stack.enter_async_context(engine(provider.asking(), url, seed=number, **settings)) for number in range(2)]
     for each in engines:
         each.alone = False
@@ -233,3 +234,59 @@ async def test_two_services_under_a_flapping_provider_fail_nothing(sqlite: str) 
         engines = await two_services(stack, provider, sqlite)
         await run_all(engines, 2.0, 1_200.0, "ask", "tell", "ask", "tell")
         assert {job.status for job in await accounted(engines)} == {Status.COMPLETED}
+
+
+def bad_and_good(jobs: list[Job]) -> Counter[tuple[str, Status, int]]:
+    return Counter((job.target_id, job.status, job.attempts) for job in jobs)
+
+
+@pytest.mark.parametrize("task_type", ["ask", "tell"])
+@pytest.mark.parametrize("bad", [4, 40])
+@in_virtual_time
+async def test_bad_jobs_at_the_head_of_the_line_do_not_shut_the_pool_for_the_others(store: str, bad: int, task_type: str) -> None:
+    provider = Sick(poison={"poison"}, takes_s=1.0)
+    async with engine(provider.asking(), store, scheduler={"concurrency": 3}, pools=POOLS) as at:
+        await at.scheduler.enqueue_many(NewJob(task_type, "", "poison", priority=9) for _ in range(bad))
+        await at.scheduler.enqueue_many(NewJob(task_type) for _ in range(30))
+        with anyio.fail_after(600.0):
+            await at.scheduler.run(until_empty=True)
+        ends = bad_and_good(await accounted([at]))
+    assert ends == {("poison", Status.FAILED_AI, 3): bad, ("", Status.COMPLETED, 1): 30}
+
+
+@pytest.mark.parametrize("bad", [4, 40])
+@in_virtual_time
+async def test_nor_do_they_shut_it_for_two_services(sqlite: str, bad: int) -> None:
+    provider = Sick(poison={"poison"}, takes_s=1.0)
+    async with AsyncExitStack() as stack:
+        engines = await two_services(stack, provider, sqlite, concurrency=3)
+        await engines[0].scheduler.enqueue_many(NewJob("ask", "", "poison", priority=9) for _ in range(bad))
+        await engines[0].scheduler.enqueue_many(NewJob("ask") for _ in range(30))
+        with anyio.fail_after(900.0):
+            async with anyio.create_task_group() as tasks:
+                for each in engines:
+                    tasks.start_soon(partial(each.scheduler.run, until_empty=True))
+        ends = bad_and_good(await accounted(engines))
+    assert ends == {("poison", Status.FAILED_AI, 3): bad, ("", Status.COMPLETED, 1): 30}
+
+
+@in_virtual_time
+async def test_bad_jobs_at_both_ends_of_the_line_do_not_hold_up_those_between() -> None:
+    provider = Sick(poison={"poison"}, takes_s=1.0)
+    async with engine(provider.asking(), scheduler={"concurrency": 3}, pools=POOLS) as at:
+        for target, count in (("poison", 5), ("", 30), ("poison", 5)):
+            await at.scheduler.enqueue_many(NewJob("ask", "", target) for _ in range(count))
+        async with at.running():
+            await at.until(lambda: sum(not failed for _, _, failed in provider.calls) == 30, limit_s=900.0)
+            at.scheduler.stop(grace_s=0.0)
+
+
+@in_virtual_time
+async def test_a_lane_of_bad_jobs_does_not_take_every_probe_of_its_pool() -> None:
+    provider = Sick(poison={"poison"}, takes_s=1.0)
+    async with engine(provider.asking(), scheduler={"concurrency": 3}, pools=POOLS) as at:
+        await at.scheduler.enqueue_many(NewJob("ask", "", "poison") for _ in range(500))
+        await at.scheduler.enqueue_many(NewJob("tell") for _ in range(30))
+        async with at.running():
+            await at.until(lambda: sum(not failed for _, _, failed in provider.calls) == 30, limit_s=900.0)
+            at.scheduler.stop(grace_s=0.0)

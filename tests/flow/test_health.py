@@ -5,13 +5,17 @@ from __future__ import annotations
 import asyncio
 
 import anyio
+import pytest
 
-from scheduler.errors import AIProviderError
+from scheduler.errors import AIProviderError, StoreError
 from scheduler.events import Events
 from scheduler.health import ALONE_S, WAIT_S, Health
-from scheduler.job import Lease
+from scheduler.job import Lease, Status, Transition
 from scheduler.outcome import Outcome, Raised, Returned
+from scheduler.pauses import OUTAGE, PauseWindow
+from scheduler.stores.base import Settlement, Want
 from scheduler.stores.memory import MemoryStore
+from tests.support.jobs import T0, a_draft, a_request
 from tests.support.virtual_time import in_virtual_time
 
 FAILED = Raised(AIProviderError())
@@ -21,7 +25,8 @@ class Patient:
     """A pool's health, and how attempts end."""
 
     def __init__(self) -> None:
-        self.health = Health(MemoryStore(), Events())
+        self.store = MemoryStore()
+        self.health = Health(self.store, Events())
 
     def begin(self, count: int) -> None:
         for _ in range(count):
@@ -29,7 +34,9 @@ class Patient:
 
     async def end(self, job: int, outcome: Outcome, began_at: float, *, is_last: bool = False) -> bool:
         lease, now = Lease(job, f"job-{job}", 1), anyio.current_time()
-        return await self.health.is_outage("main", lease, outcome, now, began_at=began_at, is_last=is_last, in_call=False)
+        return await self.health.is_outage(
+            "main", lease, outcome, now, began_at=began_at, ended_at=began_at + 1.0, is_last=is_last, in_call=False
+        )
 
 
 @in_virtual_time
@@ -75,3 +82,54 @@ async def test_it_waits_for_others_under_way_no_longer_than_its_limit() -> None:
     pool.begin(2)
     assert not await pool.end(1, FAILED, 0.0, is_last=True)
     assert WAIT_S <= anyio.current_time() <= WAIT_S + 0.5
+
+
+async def found_elsewhere(store: MemoryStore, reason: str, pool: str = "main") -> None:
+    """Another worker closed the pool."""
+    draft = a_draft()
+    await store.enqueue([draft], T0)
+    (claimed,) = (await store.claim([Want("lane", 1, ("lane",))], "another", T0)).claims
+    closed = a_request(draft.job_id, f"pool:{pool}", reason=reason)
+    end = Transition(Status.RATE_LIMITED, reason, "down", refund=True, waiting_since=T0, pause=closed)
+    assert (await store.settle([Settlement(claimed.lease, end)], T0))[0].applied
+
+
+@in_virtual_time
+async def test_what_another_worker_found_to_be_an_outage_is_one_here() -> None:
+    pool = Patient()
+    pool.begin(2)
+    assert not await pool.end(1, FAILED, 0.0)
+    await found_elsewhere(pool.store, OUTAGE)
+    assert await pool.end(2, FAILED, 0.0)
+
+
+@in_virtual_time
+async def test_a_failure_that_was_given_back_for_an_outage_found_elsewhere_is_not_given_back_again() -> None:
+    pool = Patient()
+    pool.begin(4)
+    await found_elsewhere(pool.store, OUTAGE)
+    assert await pool.end(1, FAILED, 0.0)
+    await pool.store.resume("pool:main", T0)
+    assert [await pool.end(number, FAILED, 0.0) for number in (2, 3)] == [False, False], "the first counts no more"
+    assert await pool.end(4, FAILED, 0.0)
+
+
+@pytest.mark.parametrize(("reason", "closed"), [("rate_limited", "main"), (OUTAGE, "side")])
+@in_virtual_time
+async def test_no_other_pause_excuses_a_failure(reason: str, closed: str) -> None:
+    pool = Patient()
+    pool.begin(1)
+    await found_elsewhere(pool.store, reason, closed)
+    assert not await pool.end(1, FAILED, 0.0)
+
+
+@in_virtual_time
+async def test_a_store_that_cannot_be_asked_excuses_nothing() -> None:
+    pool = Patient()
+    pool.begin(1)
+
+    async def refuses() -> list[PauseWindow]:
+        raise StoreError("busy")
+
+    pool.store.pauses = refuses  # type: ignore[method-assign]
+    assert not await pool.end(1, FAILED, 0.0)

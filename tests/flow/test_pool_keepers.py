@@ -126,6 +126,23 @@ async def test_half_of_the_places_stay_with_the_living_when_the_other_half_died(
         assert await most_at_once(living, 3.0) == 6
 
 
+@in_virtual_time
+async def test_calls_that_never_started_use_up_nothing_of_a_days_quota() -> None:
+    async with Shop(Limits({"requests": 60.0}, requests_per_day=5.0)) as shop:
+        worker = await shop.worker("ada")
+        for _ in range(6):  # the first starts at once, the second is booked when its caller goes away
+            with anyio.move_on_after(0.5):
+                async with anyio.create_task_group() as calls:
+                    for _ in range(2):
+                        calls.start_soon(worker.call, 0.0)
+            if len(worker.starts) == 4:
+                break
+            await anyio.sleep(5.0)
+        assert len(worker.starts) == 4
+        with anyio.fail_after(60.0):
+            await worker.call(0.0)
+
+
 @pytest.mark.parametrize("workers", [2, 4])
 @in_virtual_time
 async def test_workers_that_book_and_die_never_make_the_others_exceed_the_pace(workers: int) -> None:

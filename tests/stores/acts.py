@@ -25,9 +25,10 @@ def want(
     pool: str | None = None,
     target_types: tuple[str, ...] | None = None,
     cap: int | None = None,
+    avoid: tuple[str, ...] = (),
 ) -> Want:
     scopes = (task_type,) if pool is None else (task_type, f"pool:{pool}")
-    return Want(task_type, limit, scopes, target_types, cap)
+    return Want(task_type, limit, scopes, target_types, cap, avoid)
 
 
 async def claim(store: Store, *wants: Want, now: float = T0, worker: str = "worker") -> list[Claim]:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from scheduler.job import FAILED, TERMINAL, UNFINISHED, WAITING, Draft, Job, Lease, Receipt, Status, Transition
-from scheduler.pauses import MANUAL, Gate, PauseWindow, extended, paused_by_hand
+from scheduler.pauses import MANUAL, OUTAGE, Gate, PauseWindow, extended, paused_by_hand
 from scheduler.stores.base import Claim, Lanes, Settled, Want
 from tests.support.jobs import a_job
 
@@ -85,6 +85,8 @@ class Model:
         due = [job for job in self.jobs if job.status in WAITING and job.task_type == want.task_type and job.run_after <= now]
         due = [job for job in due if want.target_types is None or job.target_type in want.target_types]
         due.sort(key=lambda job: (-job.priority, job.seq))
+        if any(self.windows[scope].reason == OUTAGE for scope in probing):
+            due = [job for job in due if job.job_id not in want.avoid][::-1] or due[::-1]
         limit = min(want.limit, 1) if probing else want.limit
         if want.cap is not None:
             running = sum(job.status is Status.PROCESSING and job.task_type == want.task_type for job in self.jobs)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 
-from scheduler.job import Lease, Status, Transition
-from scheduler.pauses import MANUAL
+from scheduler.job import Draft, Lease, Status, Transition
+from scheduler.pauses import MANUAL, OUTAGE
 from scheduler.stores.base import Claim, Settled, Store
-from tests.stores.acts import DONE, REFUSED, claim, claim_one, finished, get, only, put, settle, started, want, window_of
-from tests.support.jobs import T0, a_draft, put_off
+from tests.stores.acts import DONE, REFUSED, claim, claim_one, finished, get, ids, only, put, settle, started, want, window_of
+from tests.support.jobs import T0, a_draft, a_request, put_off
 
 
 async def paused_by_provider(store: Store, scope: str = "lane", *, jobs: int = 3, now: float = T0) -> str:
@@ -170,6 +170,60 @@ class Probes:
         assert await claim(store, now=T0 + 63) == []
 
 
+async def in_an_outage(store: Store, *drafts: Draft) -> None:
+    """``drafts`` wait on a pool that an outage closed until ``T0 + 60``."""
+    last = await started(store, a_draft("last"))
+    request = a_request(last.job.job_id, "pool:main", reason=OUTAGE)
+    await settle(store, last.lease, Transition(Status.RATE_LIMITED, OUTAGE, "down", refund=True, waiting_since=T0, pause=request))
+    await put(store, *drafts)
+
+
+PROBE_AT = T0 + 60
+
+
+class ProbesOfAnOutage:
+    async def test_it_is_the_last_in_line(self, store: Store) -> None:
+        await in_an_outage(store, *[a_draft(job_id=name, priority=priority) for name, priority in (("a", 9), ("b", 1), ("c", 1), ("d", 9))])
+        probe = await claim_one(store, want(pool="main"), now=PROBE_AT)
+        assert (probe.job.job_id, probe.lease.probing) == ("c", ("pool:main",))
+        assert await claim(store, want(pool="main"), now=PROBE_AT) == []
+
+    async def test_it_is_none_of_those_to_avoid(self, store: Store) -> None:
+        await in_an_outage(store, *[a_draft(job_id=name) for name in "abcd"])
+        avoided = want(pool="main", avoid=("d", "c", "nobody"))
+        assert ids([await claim_one(store, avoided, now=PROBE_AT)]) == ["b"]
+
+    async def test_it_is_one_to_avoid_when_nobody_else_is_due(self, store: Store) -> None:
+        await in_an_outage(store, a_draft(job_id="a"), a_draft(job_id="b"), a_draft(job_id="later", run_after=PROBE_AT + 1))
+        probe = await claim_one(store, want(pool="main", avoid=("a", "b")), now=PROBE_AT)
+        assert (probe.job.job_id, probe.lease.probing) == ("b", ("pool:main",))
+
+    async def test_it_may_be_one_that_only_just_fell_due(self, store: Store) -> None:
+        await in_an_outage(store, a_draft(job_id="a"), a_draft(job_id="fell-due", run_after=PROBE_AT))
+        assert ids([await claim_one(store, want(pool="main", avoid=("a",)), now=PROBE_AT)]) == ["fell-due"]
+
+    async def test_it_is_of_the_wanted_target_types(self, store: Store) -> None:
+        await in_an_outage(store, *[a_draft(job_id=name, target_type=kind) for name, kind in (("a", "x"), ("b", "y"), ("c", "z"))])
+        some = want(pool="main", target_types=("x", "y"), avoid=("b",))
+        assert ids([await claim_one(store, some, now=PROBE_AT)]) == ["a"]
+
+    async def test_it_keeps_to_the_cap(self, store: Store) -> None:
+        await started(store, a_draft())
+        await in_an_outage(store, a_draft(), a_draft())
+        assert await claim(store, want(pool="main", cap=1), now=PROBE_AT) == []
+        assert len(await claim(store, want(pool="main", cap=2), now=PROBE_AT)) == 1
+
+    async def test_once_the_pool_is_open_nobody_is_avoided_and_the_first_go_first(self, store: Store) -> None:
+        await in_an_outage(store, *[a_draft(job_id=name) for name in "abc"])
+        probe = await claim_one(store, want(pool="main", avoid=("a",)), now=PROBE_AT)
+        await settle(store, probe.lease, DONE, PROBE_AT + 1)
+        assert ids(await claim(store, want(pool="main", avoid=("a",)), now=PROBE_AT + 1)) == ["a", "b"]
+
+    async def test_a_rate_limits_probe_is_the_first_in_line(self, store: Store) -> None:
+        first = await paused_by_provider(store, "pool:main")
+        assert ids([await claim_one(store, want(pool="main", avoid=(first,)), now=T0 + 60)]) == [first]
+
+
 class ByHand:
     async def test_a_pause_set_by_hand_ends_with_its_time_and_without_a_probe(self, store: Store) -> None:
         await put(store, a_draft(), a_draft())
@@ -221,5 +275,5 @@ class ByHand:
         assert await store.pauses() == []
 
 
-class Pausing(ClosedScopes, Probes, ByHand):
+class Pausing(ClosedScopes, Probes, ProbesOfAnOutage, ByHand):
     """Pause windows."""

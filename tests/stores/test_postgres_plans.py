@@ -108,15 +108,17 @@ async def test_the_plan_that_picks_jobs_walks_the_index_of_ready_jobs_in_order(s
         "SELECT proconfig FROM pg_proc WHERE proname = 'claim' AND pronamespace = $1::regnamespace", _named(session)
     )
     picking = re.findall(r"picked := ARRAY\(\s*(SELECT.*?SKIP LOCKED)\s*\);", source, re.DOTALL)
-    assert len(picking) == 3  # what fell due; all target types; some
+    assert len(picking) == 5  # what fell due; an outage's probe, and if there is none to be preferred; all target types; some
     await session.script(
         "BEGIN; " + "; ".join("SET LOCAL {} = '{}'".format(*one.split("=", 1)) for one in settings if "search_path" not in one)
     )
-    for number, (statement, index) in enumerate(zip(picking, ("jobs_due", "jobs_ready", "jobs_ready"), strict=True)):
-        for name, value in (("wanted.t", "$1"), ("wanted.k", "$2"), ("now_us", "$3"), ("room", "$4")):
+    for number, (statement, index) in enumerate(zip(picking, ("jobs_due", *["jobs_ready"] * 4), strict=True)):
+        for name, value in (("wanted.t", "$1"), ("wanted.k", "$2"), ("wanted.a", "$5"), ("now_us", "$3"), ("room", "$4")):
             statement = statement.replace(name, value)
-        await session.script(f"PREPARE picking{number}(text, text[], bigint, bigint) AS {statement}")
-        explained = f"EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE picking{number}('lane', '{{code_entity}}', 1700000000000000, 100)"
+        await session.script(f"PREPARE picking{number}(text, text[], bigint, bigint, text[]) AS {statement}")
+        explained = (
+            f"EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE picking{number}('lane', '{{code_entity}}', 1700000000000000, 100, '{{filled-49999}}')"
+        )
         (plan,) = json.loads(await session.connection.fetchval(explained))
         shape = list(nodes(plan["Plan"]))
         assert [node["Node Type"] for node in shape if "Scan" in node["Node Type"] or "Sort" in node["Node Type"]] == ["Index Scan"]

@@ -20,7 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scheduler.job import LEGAL, TERMINAL, Job, Status, Transition
-from scheduler.pauses import Gate
+from scheduler.pauses import OUTAGE, Gate
 from scheduler.stores.base import Claim, JobQuery, Settlement, Store, Want
 from tests.stores.acts import EVERYTHING
 from tests.stores.model import Model
@@ -50,8 +50,9 @@ _wants = st.tuples(
     st.booleans(),
     st.sampled_from((None, None, None, ("file",), ("file", "chat"))),
     st.sampled_from((None, None, None, 0, 2, 3)),
+    st.sets(st.integers(0, 8), max_size=3),
 )
-_ends = st.sampled_from(("done", "done", "refused", "later", "later in", "pool later", "again", "handed back", "lost"))
+_ends = st.sampled_from(("done", "done", "refused", "later", "later in", "pool later", "outage", "outage", "again", "handed back", "lost"))
 _numbers = st.integers(0, 30)
 _enqueue = st.tuples(st.just("enqueue"), st.lists(_drafts, min_size=1, max_size=4))
 _claim = st.tuples(st.just("claim"), st.lists(_wants, min_size=1, max_size=3), st.sampled_from(("ada", "grace")))
@@ -123,9 +124,10 @@ class _Walker:
             drafts.append(a_draft(job_id=self.names[-1], run_after=self.now + wish["delay_s"], **asked))
         assert await self.store.enqueue(drafts, self.now) == self.model.enqueue(drafts, self.now)
 
-    async def claim(self, wishes: list[tuple[str, int, bool, tuple[str, ...] | None, int | None]], worker: str) -> None:
+    async def claim(self, wishes: list[tuple[str, int, bool, tuple[str, ...] | None, int | None, set[int]]], worker: str) -> None:
         wants = [
-            Want(lane, limit, (lane, "pool:main") if pooled else (lane,), targets, cap) for lane, limit, pooled, targets, cap in wishes
+            Want(lane, limit, (lane, "pool:main") if pooled else (lane,), targets, cap, tuple(f"job-{number}" for number in avoid))
+            for lane, limit, pooled, targets, cap, avoid in wishes
         ]
         gates = {window.scope: window.gate(self.now) for window in await self.store.pauses()}
         answer = await self.store.claim(wants, worker, self.now)
@@ -162,10 +164,11 @@ class _Walker:
 
     def _end(self, claim: Claim, kind: str) -> Transition:
         job, now = claim.job, self.now
-        if kind.endswith(("later", "later in")):
+        if kind.endswith(("later", "later in", "outage")):
             request = a_request(
                 job.job_id,
-                "pool:main" if kind.startswith("pool") else job.task_type,
+                "pool:main" if kind in ("pool later", "outage") else job.task_type,
+                reason=OUTAGE if kind == "outage" else "rate_limited",
                 retry_after_s=45 if kind == "later in" else None,
                 claimed_at=job.started_at,
             )

@@ -128,6 +128,14 @@ class Records:
         firsts = [first for name in wanted if (first := targets[name].first(now)) is not None]
         return self.by_seq[min(firsts)[1]] if firsts else None
 
+    def probe(self, want: Want, now: float) -> Job | None:
+        """The due job that goes last, one to avoid only if there is no other. Walks the lane: outages are rare."""
+        targets = self._lanes.get(want.task_type, {})
+        wanted = targets.keys() if want.target_types is None else set(want.target_types) & targets.keys()
+        due = (job for name in wanted for job in targets[name].waiting.values() if job.run_after <= now)
+        avoid = set(want.avoid)
+        return max(due, key=lambda job: (job.job_id not in avoid, -job.priority, job.seq), default=None)
+
     def running(self, task_type: str) -> int:
         """How many jobs of the type are ``processing``."""
         return sum(self.by_seq[seq].task_type == task_type for seq in self._by_status[Status.PROCESSING])

@@ -15,7 +15,7 @@ from anyio.lowlevel import checkpoint
 
 from scheduler.errors import InvalidJobError, StoreError
 from scheduler.job import LEGAL, RETRYABLE, TERMINAL, UNFINISHED, Draft, Item, Job, Lease, Ledger, Oks, Receipt, Status, Transition
-from scheduler.pauses import Gate, PauseWindow, extended, paused_by_hand
+from scheduler.pauses import OUTAGE, Gate, PauseWindow, extended, paused_by_hand
 from scheduler.stores.base import Claim, Claims, JobQuery, Lanes, Pulse, Settled, Settlement, Tally, Want, Worker
 from scheduler.stores.memory.ledgers import Ledgers
 from scheduler.stores.memory.records import Records, Target, target_of
@@ -118,8 +118,9 @@ class MemoryStore:
         limit = min(want.limit, 1) if probing else want.limit
         if want.cap is not None:
             limit = min(limit, want.cap - self._jobs.running(want.task_type))
+        choose = self._jobs.probe if any(self._windows[scope].reason == OUTAGE for scope in probing) else self._jobs.first_due
         claims: list[Claim] = []
-        while len(claims) < limit and (job := self._jobs.first_due(want, now)) is not None:
+        while len(claims) < limit and (job := choose(want, now)) is not None:
             claims.append(self._start(job, probing, worker, now))
         return claims
 

@@ -86,7 +86,7 @@ async def _see_off(session: Session, name: str) -> None:
 def _asked(wants: Sequence[Want]) -> str:
     return json.dumps(
         [
-            {"i": place, "t": want.task_type, "n": want.limit, "s": want.scopes, "k": want.target_types, "c": want.cap}
+            {"i": place, "t": want.task_type, "n": want.limit, "s": want.scopes, "k": want.target_types, "c": want.cap, "a": want.avoid}
             for place, want in enumerate(wants)
         ]
     )

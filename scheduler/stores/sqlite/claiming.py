@@ -6,6 +6,7 @@ windows once and then only what the partial indexes hold. Does not belong here: 
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Sequence
 from typing import Any
@@ -13,13 +14,15 @@ from typing import Any
 import pydantic_core
 
 from scheduler.job import Lease
-from scheduler.pauses import Gate, PauseWindow
+from scheduler.pauses import OUTAGE, Gate, PauseWindow
 from scheduler.stores.base import Claim, Claims, Want
 from scheduler.stores.sqlite.gates import save_window
 from scheduler.stores.sqlite.rows import JOB_ARRAY, PAUSE_COLUMNS, job_from, us, window_from
 
 #: Scheduled jobs that fell due are made claimable in such portions; the rest follow with the next claim.
 PROMOTE = 1_000
+#: The index of ready jobs, walked forwards and backwards.
+FIRST_FIRST, LAST_FIRST = "priority DESC, seq", "priority, seq DESC"
 
 
 def claim(connection: sqlite3.Connection, wants: Sequence[Want], worker: str, now: float) -> Claims:
@@ -55,7 +58,10 @@ def _claim_lane(
     limit = _room(connection, want)
     if limit <= 0:
         return []
-    rows = _take(connection, want, min(limit, 1) if probing else limit, worker, now_us)
+    if probing:
+        rows = _probe(connection, want, any(windows[scope].reason == OUTAGE for scope in probing), worker, now_us)
+    else:
+        rows = _take(connection, want, limit, worker, now_us)
     claims = [_claim_from(row, worker, now_us, probing) for row in rows]
     if claims and probing:
         for scope in probing:
@@ -72,16 +78,32 @@ def _room(connection: sqlite3.Connection, want: Want) -> int:
     return min(want.limit, want.cap - int(connection.execute(counted, (want.task_type,)).fetchone()[0]))
 
 
-def _take(connection: sqlite3.Connection, want: Want, limit: int, worker: str, now_us: int) -> list[list[Any]]:
+def _probe(connection: sqlite3.Connection, want: Want, is_outage: bool, worker: str, now_us: int) -> list[list[Any]]:
+    """One row: an outage's probe is anybody but those that stand first or are to be avoided, if there is anybody."""
+    if not is_outage:
+        return _take(connection, want, 1, worker, now_us)
+    others = _take(connection, want, 1, worker, now_us, LAST_FIRST, want.avoid) if want.avoid else []
+    return others or _take(connection, want, 1, worker, now_us, LAST_FIRST)
+
+
+def _take(
+    connection: sqlite3.Connection,
+    want: Want,
+    limit: int,
+    worker: str,
+    now_us: int,
+    order: str = FIRST_FIRST,
+    avoid: tuple[str, ...] = (),
+) -> list[list[Any]]:
     """The rows as they were; they are ``processing`` now.
 
     A claim may ride in one transaction with an enqueue whose clock was read a moment later: no job starts before
     it is due, so the later of the two readings is its start.
     """
-    some_fell_due, packed = _look(connection, want, limit, now_us)
+    some_fell_due, packed = _look(connection, want, limit, now_us, order, avoid)
     if some_fell_due:
         _promote(connection, want, now_us)
-        packed = _look(connection, want, limit, now_us)[1]
+        packed = _look(connection, want, limit, now_us, order, avoid)[1]
     rows = _unpacked(packed)
     if rows:
         seqs = [row[0] for row in rows]
@@ -94,7 +116,7 @@ def _take(connection: sqlite3.Connection, want: Want, limit: int, worker: str, n
 _LOOK = (
     "SELECT EXISTS (SELECT 1 FROM jobs WHERE ready = 0 AND task_type = ?1 AND run_after_us <= ?2), "
     f"(SELECT CAST(json_group_array({JOB_ARRAY}) AS BLOB) FROM (SELECT * FROM jobs WHERE task_type = ?1 AND ready = 1{{only}} "
-    "ORDER BY priority DESC, seq LIMIT ?3))"
+    "ORDER BY {order} LIMIT ?3))"
 )
 _CLAIMED = (
     "UPDATE jobs SET status = 'processing', attempts = attempts + 1, token = token + 1, worker = ?, "
@@ -102,12 +124,20 @@ _CLAIMED = (
 )
 
 
-def _look(connection: sqlite3.Connection, want: Want, limit: int, now_us: int) -> tuple[int, bytes]:
+def _look(connection: sqlite3.Connection, want: Want, limit: int, now_us: int, order: str, avoid: tuple[str, ...]) -> tuple[int, bytes]:
+    found: tuple[int, bytes] = connection.execute(*question(want, limit, now_us, order, avoid)).fetchone()
+    return found
+
+
+def question(want: Want, limit: int, now_us: int, order: str, avoid: tuple[str, ...]) -> tuple[str, tuple[Any, ...]]:
+    """The statement that looks, and its values."""
     types = want.target_types
     only = "" if types is None else f" AND target_type IN ({', '.join(f'?{number}' for number in range(4, 4 + len(types)))})"
-    values = (want.task_type, now_us, limit, *(types or ()))
-    found: tuple[int, bytes] = connection.execute(_LOOK.format(only=only), values).fetchone()
-    return found
+    values: tuple[Any, ...] = (want.task_type, now_us, limit, *(types or ()))
+    if avoid:
+        values = (*values, json.dumps(avoid))
+        only += f" AND job_id NOT IN (SELECT value FROM json_each(?{len(values)}))"
+    return _LOOK.format(only=only, order=order), values
 
 
 def _unpacked(packed: bytes) -> list[list[Any]]:
