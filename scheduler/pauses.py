@@ -1,6 +1,6 @@
 """Pause windows: when no job of a scope may start. Pure arithmetic; stores keep the windows.
 
-A *scope* is a task type (its lane) or ``pool:NAME``. A window that a provider caused does not
+A *scope* is a task type (its lane), ``pool:NAME``, or ``owner:NAME`` (an owner's waiting jobs). A window that a provider caused does not
 simply end: when its time is up one probe job goes first, and the window is removed when the
 probe succeeds. A window that an operator set ends with its time.
 
@@ -10,6 +10,7 @@ Does not belong here: which error asks for which pause (``decide.py``), or stori
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -17,6 +18,7 @@ MAX_PAUSE_S = 86_400.0
 #: The least pause in seconds once a limit repeats: "retry after 0", said over and over, must not become a tight loop.
 AGAIN_S = 1.0
 POOL_PREFIX = "pool:"
+OWNER_PREFIX = "owner:"
 MANUAL = "manual"
 #: A provider fails for everybody, as far as anybody can tell.
 OUTAGE = "outage"
@@ -128,3 +130,10 @@ def paused_by_hand(window: PauseWindow | None, scope: str, until: float, now: fl
 def pool_scope(pool: str) -> str:
     """The pause scope of a pool."""
     return POOL_PREFIX + pool
+
+
+def paused_owners(windows: Iterable[PauseWindow], now: float) -> Iterator[str]:
+    """The owners whose jobs somebody paused."""
+    for window in windows:
+        if window.scope.startswith(OWNER_PREFIX) and window.gate(now) is Gate.CLOSED:
+            yield window.scope.removeprefix(OWNER_PREFIX)

@@ -34,6 +34,7 @@ PORTS = """
     registry
     settings
     stores.base
+    stores.turns
 """
 ADAPTERS = """
     stores.memory.*

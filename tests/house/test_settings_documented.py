@@ -19,7 +19,11 @@ SHOWN = tomllib.loads(TEXT)
 
 #: Sections with defaults, and those that a name makes (shown as examples in comments).
 SECTIONS = {name: cast(type[BaseModel], field.annotation) for name, field in Settings.model_fields.items() if field.is_required()}
-NAMED: dict[str, type[BaseModel]] = {"task_types": settings.TaskTypeSettings, "pools": settings.PoolSettings}
+NAMED: dict[str, type[BaseModel]] = {
+    "task_types": settings.TaskTypeSettings,
+    "pools": settings.PoolSettings,
+    "owners": settings.OwnerSettings,
+}
 _ASSIGNMENT = re.compile(r"# ?(\w+) = .+")
 
 

@@ -301,5 +301,58 @@ class Holding:
         assert ids(await store.hold(JobQuery(job_ids=(mine.job_id, theirs.job_id), owner="ada"), FOREVER, T0)) == [mine.job_id]
 
 
-class Belonging(FollowingUp, WaitingForOthers, Batching, LimitingOwners, Holding):
+class TakingTurns:
+    async def test_owners_start_in_turns_however_many_jobs_each_has(self, store: Store) -> None:
+        many = [a_draft(owner="big") for _ in range(50)]
+        few = [a_draft(owner="small") for _ in range(3)]
+        await put(store, *many, *few)
+        order = [(await claim_one(store, want(limit=1))).job for _ in range(8)]
+        assert [job.owner for job in order] == ["big", "small"] * 3 + ["big", "big"]
+        assert [job.job_id for job in order if job.owner == "small"] == [draft.job_id for draft in few], "first come, first served"
+
+    async def test_a_portion_is_shared_out(self, store: Store) -> None:
+        await put(store, *[a_draft(owner="big") for _ in range(50)], *[a_draft(owner="mid") for _ in range(5)], a_draft(owner="small"))
+        owners = [claimed.job.owner for claimed in await claim(store, want(limit=9))]
+        assert [owners.count(name) for name in ("big", "mid", "small")] == [4, 4, 1]
+        owners = [claimed.job.owner for claimed in await claim(store, want(limit=40))]
+        assert [owners.count(name) for name in ("big", "mid", "small")] == [39, 1, 0]
+
+    async def test_jobs_without_an_owner_are_one_owners(self, store: Store) -> None:
+        await put(store, *[a_draft() for _ in range(20)], *[a_draft(owner="ada") for _ in range(2)])
+        owners = [claimed.job.owner for claimed in await claim(store, want(limit=6))]
+        assert (owners.count(None), owners.count("ada")) == (4, 2)
+
+    async def test_more_owners_than_room_get_their_turn_one_claim_later(self, store: Store) -> None:
+        names = [f"owner {number}" for number in range(7)]
+        await put(store, *[a_draft(owner=name) for name in names for _ in range(2)])
+        seen = [[claimed.job.owner for claimed in await claim(store, want(limit=3))] for _ in range(4)]
+        flat = [owner for portion in seen for owner in portion]
+        assert sorted(flat[:7], key=str) == names, "everybody once before anybody twice"
+
+    async def test_a_higher_priority_goes_before_any_turn(self, store: Store) -> None:
+        await put(store, *[a_draft(owner="ada") for _ in range(3)], *[a_draft(owner="grace", priority=5) for _ in range(3)])
+        assert [claimed.job.owner for claimed in await claim(store, want(limit=4))] == ["grace"] * 3 + ["ada"]
+
+    async def test_turns_are_taken_among_the_wanted_alone(self, store: Store) -> None:
+        await put(store, a_draft(owner="ada", target_type="other"), a_draft(owner="grace"), a_draft(owner="mary"))
+        got = await claim(store, want(limit=2, target_types=("code_entity",)))
+        assert [claimed.job.owner for claimed in got] == ["grace", "mary"]
+
+    async def test_a_paused_owners_jobs_do_not_start_and_hold_up_nobody(self, store: Store) -> None:
+        await put(store, *[a_draft(owner="ada", priority=9) for _ in range(300)], a_draft(owner="grace"), a_draft())
+        await store.pause("owner:ada", T0 + 60, T0)
+        assert {claimed.job.owner for claimed in await claim(store, want(limit=100))} == {"grace", None}
+        assert await claim(store, now=T0 + 59) == []
+        assert len(await claim(store, now=T0 + 60)) == 100
+        await store.resume("owner:ada", T0 + 60)
+
+    async def test_an_owner_is_resumed_by_hand(self, store: Store) -> None:
+        await put(store, a_draft(owner="ada"))
+        await store.pause("owner:ada", FOREVER, T0)
+        assert await claim(store) == []
+        await store.resume("owner:ada", T0)
+        assert len(await claim(store)) == 1
+
+
+class Belonging(FollowingUp, WaitingForOthers, Batching, LimitingOwners, Holding, TakingTurns):
     """All of them."""

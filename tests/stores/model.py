@@ -28,6 +28,7 @@ class Model:
         self.windows: dict[str, PauseWindow] = {}
         self.fresh: dict[tuple[str | None, str, str, str], tuple[str, str]] = {}
         self.pools: dict[str, str] = {}
+        self.turns: dict[str, str] = {}
         self.seq = 0
 
     def job(self, job_id: str) -> Job | None:
@@ -84,21 +85,34 @@ class Model:
         probing = tuple(scope for scope in want.scopes if gates.get(scope) is Gate.PROBE)
         due = [job for job in self.jobs if job.status in WAITING and job.task_type == want.task_type and job.run_after <= now]
         due = [job for job in due if want.target_types is None or job.target_type in want.target_types]
-        due.sort(key=lambda job: (-job.priority, job.seq))
         if any(self.windows[scope].reason == OUTAGE for scope in probing):
-            due = [job for job in due if job.job_id not in want.avoid][::-1] or due[::-1]
+            due.sort(key=lambda job: (job.job_id not in want.avoid, -job.priority, job.owner or "", job.seq))
+            due = due[-1:]
         limit = min(want.limit, 1) if probing else want.limit
         if want.cap is not None:
             running = sum(job.status is Status.PROCESSING and job.task_type == want.task_type for job in self.jobs)
             limit = min(limit, max(want.cap - running, 0))
         claims = []
-        for job in due[:limit]:
+        for job in self.in_turn(want.task_type, due, limit):
             started = job._replace(status=Status.PROCESSING, attempts=job.attempts + 1, token=job.token + 1, worker=worker, started_at=now)
             self.put(started)
             claims.append(Claim(started, Lease(job.seq, job.job_id, started.token, probing)))
             for scope in probing:
                 self.windows[scope] = replace(self.windows[scope], probe=job.job_id)
         return claims
+
+    def in_turn(self, lane: str, due: list[Job], limit: int) -> list[Job]:
+        """The highest priority first, owners in turn, each owner's jobs first come, first served; told by priority, then by age."""
+        chosen: list[Job] = []
+        while due and len(chosen) < limit:
+            level = [job for job in due if job.priority == max(job.priority for job in due)]
+            names = sorted({job.owner or "" for job in level})
+            turn = next((name for name in names if self.turns.get(lane) is not None and name > self.turns[lane]), names[0])
+            first = min((job for job in level if (job.owner or "") == turn), key=lambda job: job.seq)
+            self.turns[lane] = turn
+            chosen.append(first)
+            due = [job for job in due if job is not first]
+        return sorted(chosen, key=lambda job: (-job.priority, job.seq))
 
     def settle(self, lease: Lease, end: Transition, now: float) -> Settled:
         job = self.job(lease.job_id)

@@ -15,11 +15,14 @@ from typing import Any
 from scheduler.job import LEGAL, UNFINISHED, Draft, Job, Status
 from scheduler.stores.base import JobQuery, Lanes, Want
 from scheduler.stores.memory.lane import Lane
+from scheduler.stores.turns import in_turn
 
 #: An owner's target, and with the fingerprint of what its result depends on: nobody is told of a foreign job.
 Target = tuple[str | None, str, str, str]
 Print = tuple[str | None, str, str, str, str]
 _Kind = tuple[str, Status, str | None]
+#: Target type and owner: jobs of a task type that stand in one line.
+_Line = tuple[str, str]
 
 
 def target_of(job: Job | Draft) -> Target:
@@ -33,7 +36,7 @@ class Records:
         self.by_seq: dict[int, Job] = {}
         self.seq_of: dict[str, int] = {}
         self.last_seq = 0
-        self._lanes: dict[str, dict[str, Lane]] = {}
+        self._lanes: dict[str, dict[_Line, Lane]] = {}
         self._by_status: dict[Status, set[int]] = {status: set() for status in Status}
         self._by_key: dict[tuple[str | None, str], int] = {}
         self._making: dict[Print, set[int]] = {}
@@ -67,7 +70,7 @@ class Records:
         self._by_status[job.status].add(job.seq)
         self._tallies[job.task_type, job.status, job.reason] += 1
         if job.status.is_waiting and not job.blockers:
-            self._lanes.setdefault(job.task_type, {}).setdefault(job.target_type, Lane()).add(job)
+            self._lanes.setdefault(job.task_type, {}).setdefault(_line(job), Lane()).add(job)
         if job.status in UNFINISHED:
             self._unfinished[job.owner] += 1
             if job.unique_key is not None:
@@ -88,11 +91,12 @@ class Records:
                 _drop(self._making, (*target_of(job), job.fingerprint), job.seq)
 
     def _leave_lane(self, job: Job) -> None:
-        targets = self._lanes[job.task_type]
-        targets[job.target_type].discard(job)
-        if not targets[job.target_type].waiting:
-            del targets[job.target_type]
-        if not targets:
+        lines = self._lanes[job.task_type]
+        line = _line(job)
+        lines[line].discard(job)
+        if not lines[line].waiting:
+            del lines[line]
+        if not lines:
             del self._lanes[job.task_type]
 
     def holder(self, owner: str | None, unique_key: str | None) -> Job | None:
@@ -121,20 +125,26 @@ class Records:
                 later.append(lane.next_due())
         return Lanes(frozenset(ready), min((due for due in later if due is not None), default=None))
 
-    def first_due(self, want: Want, now: float) -> Job | None:
-        """The due job that goes first among those wanted."""
-        targets = self._lanes.get(want.task_type, {})
-        wanted = targets.keys() if want.target_types is None else set(want.target_types) & targets.keys()
-        firsts = [first for name in wanted if (first := targets[name].first(now)) is not None]
-        return self.by_seq[min(firsts)[1]] if firsts else None
+    def first_due(self, want: Want, now: float, paused: frozenset[str], last: str | None) -> Job | None:
+        """The due job that goes first among those wanted: of the highest priority, of the owner whose turn it is after ``last``."""
+        ranks = [(rank, owner) for lane, owner in self._wanted(want, paused) if (rank := lane.first(now)) is not None]
+        if not ranks:
+            return None
+        highest = min(rank[0] for rank, _ in ranks)
+        level = [(rank, owner) for rank, owner in ranks if rank[0] == highest]
+        turn = in_turn({owner for _, owner in level}, last)[0]
+        return self.by_seq[min(rank for rank, owner in level if owner == turn)[1]]
 
-    def probe(self, want: Want, now: float) -> Job | None:
+    def probe(self, want: Want, now: float, paused: frozenset[str]) -> Job | None:
         """The due job that goes last, one to avoid only if there is no other. Walks the lane: outages are rare."""
-        targets = self._lanes.get(want.task_type, {})
-        wanted = targets.keys() if want.target_types is None else set(want.target_types) & targets.keys()
-        due = (job for name in wanted for job in targets[name].waiting.values() if job.run_after <= now)
+        due = (job for lane, _ in self._wanted(want, paused) for job in lane.waiting.values() if job.run_after <= now)
         avoid = set(want.avoid)
-        return max(due, key=lambda job: (job.job_id not in avoid, -job.priority, job.seq), default=None)
+        return max(due, key=lambda job: (job.job_id not in avoid, -job.priority, job.owner or "", job.seq), default=None)
+
+    def _wanted(self, want: Want, paused: frozenset[str]) -> Iterator[tuple[Lane, str]]:
+        for (target_type, owner), lane in self._lanes.get(want.task_type, {}).items():
+            if owner not in paused and (want.target_types is None or target_type in want.target_types):
+                yield lane, owner
 
     def running(self, task_type: str) -> int:
         """How many jobs of the type are ``processing``."""
@@ -168,6 +178,10 @@ class Records:
             return Counter((job.task_type, job.status, job.reason) for job in self.matching(query))
         asked = (query.task_types, query.statuses, query.reasons)
         return {kind: count for kind, count in self._tallies.items() if count and all(map(_is_among, kind, asked))}
+
+
+def _line(job: Job) -> _Line:
+    return (job.target_type, job.owner or "")
 
 
 def _is_among(value: object, wanted: Collection[object] | None) -> bool:

@@ -15,12 +15,13 @@ from anyio.lowlevel import checkpoint
 
 from scheduler.errors import InvalidJobError, StoreError
 from scheduler.job import LEGAL, RETRYABLE, TERMINAL, UNFINISHED, Draft, Item, Job, Lease, Ledger, Oks, Receipt, Status, Transition
-from scheduler.pauses import OUTAGE, Gate, PauseWindow, extended, paused_by_hand
+from scheduler.pauses import OUTAGE, Gate, PauseWindow, extended, paused_by_hand, paused_owners
 from scheduler.stores.base import Claim, Claims, JobQuery, Lanes, Pulse, Settled, Settlement, Tally, Want, Worker
 from scheduler.stores.memory.ledgers import Ledgers
 from scheduler.stores.memory.records import Records, Target, target_of
 from scheduler.stores.memory.waits import Waits
 from scheduler.stores.memory.workers import MemoryPulse, WorkerRows
+from scheduler.stores.turns import Turns
 
 T = TypeVar("T")
 
@@ -40,6 +41,7 @@ class MemoryStore:
         self._fresh: dict[Target, tuple[str, str]] = {}
         self._pools: dict[str, str] = {}
         self._workers = WorkerRows()
+        self._turns_of_owners = Turns()
         self._turns: dict[str, tuple[str, float]] = {}
 
     async def open(self) -> None:
@@ -118,11 +120,17 @@ class MemoryStore:
         limit = min(want.limit, 1) if probing else want.limit
         if want.cap is not None:
             limit = min(limit, want.cap - self._jobs.running(want.task_type))
-        choose = self._jobs.probe if any(self._windows[scope].reason == OUTAGE for scope in probing) else self._jobs.first_due
+        is_outage = any(self._windows[scope].reason == OUTAGE for scope in probing)
+        paused = frozenset(paused_owners(self._windows.values(), now))
         claims: list[Claim] = []
-        while len(claims) < limit and (job := choose(want, now)) is not None:
+        while len(claims) < limit:
+            last = self._turns_of_owners.last(want.task_type)
+            job = self._jobs.probe(want, now, paused) if is_outage else self._jobs.first_due(want, now, paused, last)
+            if job is None:
+                break
             claims.append(self._start(job, probing, worker, now))
-        return claims
+            self._turns_of_owners.served(want.task_type, [job.owner or ""])
+        return sorted(claims, key=lambda claim: (-claim.job.priority, claim.job.seq))
 
     def _start(self, waiting: Job, probing: tuple[str, ...], worker: str, now: float) -> Claim:
         job = waiting._replace(

@@ -8,31 +8,31 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-import pydantic_core
-
 from scheduler.job import Lease
-from scheduler.pauses import OUTAGE, Gate, PauseWindow
+from scheduler.pauses import OUTAGE, Gate, PauseWindow, paused_owners
 from scheduler.stores.base import Claim, Claims, Want
+from scheduler.stores.sqlite import fairness
 from scheduler.stores.sqlite.gates import save_window
-from scheduler.stores.sqlite.rows import JOB_ARRAY, PAUSE_COLUMNS, job_from, us, window_from
+from scheduler.stores.sqlite.rows import JOB_ARRAY, PAUSE_COLUMNS, job_from, unpacked, us, window_from
+from scheduler.stores.turns import Turns
 
 #: Scheduled jobs that fell due are made claimable in such portions; the rest follow with the next claim.
 PROMOTE = 1_000
 #: The index of ready jobs, walked forwards and backwards.
-FIRST_FIRST, LAST_FIRST = "priority DESC, seq", "priority, seq DESC"
+FIRST_FIRST, LAST_FIRST = "priority DESC, ifnull(owner, ''), seq", "priority, ifnull(owner, '') DESC, seq DESC"
 
 
-def claim(connection: sqlite3.Connection, wants: Sequence[Want], worker: str, now: float) -> Claims:
+def claim(connection: sqlite3.Connection, wants: Sequence[Want], worker: str, now: float, turns: Turns) -> Claims:
     """Claim for each want in order; see ``Store.claim``."""
     now_us = us(now)
     windows = {window.scope: window for window in map(window_from, connection.execute(f"SELECT {PAUSE_COLUMNS} FROM pauses"))}
     claims: list[Claim] = []
     short: set[str] = set()
     for want in wants:
-        got = _claim_lane(connection, want, windows, worker, now, now_us)
+        got = _claim_lane(connection, want, windows, worker, now, now_us, turns)
         claims.extend(got)
         if len(got) < want.limit:
             short.add(want.task_type)
@@ -49,7 +49,7 @@ def _promote(connection: sqlite3.Connection, want: Want, now_us: int) -> None:
 
 
 def _claim_lane(
-    connection: sqlite3.Connection, want: Want, windows: dict[str, PauseWindow], worker: str, now: float, now_us: int
+    connection: sqlite3.Connection, want: Want, windows: dict[str, PauseWindow], worker: str, now: float, now_us: int, turns: Turns
 ) -> list[Claim]:
     gates = {scope: windows[scope].gate(now) for scope in want.scopes if scope in windows}
     if Gate.CLOSED in gates.values() or Gate.PROBING in gates.values():
@@ -58,10 +58,16 @@ def _claim_lane(
     limit = _room(connection, want)
     if limit <= 0:
         return []
-    if probing:
+    paused = frozenset(paused_owners(windows.values(), now))
+    if probing and not paused:
         rows = _probe(connection, want, any(windows[scope].reason == OUTAGE for scope in probing), worker, now_us)
     else:
-        rows = _take(connection, want, limit, worker, now_us)
+        room = min(limit, 1) if probing else limit
+
+        def fair() -> list[list[Any]]:
+            return fairness.pick(connection, want, room, paused, turns)
+
+        rows = _take(connection, want, room, worker, now_us, fair=fair, always=bool(paused))
     claims = [_claim_from(row, worker, now_us, probing) for row in rows]
     if claims and probing:
         for scope in probing:
@@ -94,17 +100,19 @@ def _take(
     now_us: int,
     order: str = FIRST_FIRST,
     avoid: tuple[str, ...] = (),
+    fair: Callable[[], list[list[Any]]] | None = None,
+    always: bool = False,
 ) -> list[list[Any]]:
-    """The rows as they were; they are ``processing`` now.
+    """The rows as they were; they are ``processing`` now. ``fair`` picks them where they are of several owners, or ``always``.
 
     A claim may ride in one transaction with an enqueue whose clock was read a moment later: no job starts before
     it is due, so the later of the two readings is its start.
     """
-    some_fell_due, packed = _look(connection, want, limit, now_us, order, avoid)
+    some_fell_due, are_owned, packed = _look(connection, want, limit, now_us, order, avoid)
     if some_fell_due:
         _promote(connection, want, now_us)
-        packed = _look(connection, want, limit, now_us, order, avoid)[1]
-    rows = _unpacked(packed)
+        _, are_owned, packed = _look(connection, want, limit, now_us, order, avoid)
+    rows = fair() if fair is not None and (are_owned or always) else unpacked(packed)
     if rows:
         seqs = [row[0] for row in rows]
         which = ("seq = ?", seqs[0]) if len(seqs) == 1 else ("seq IN (SELECT value FROM json_each(?))", str(seqs))
@@ -112,9 +120,11 @@ def _take(
     return sorted(rows, key=lambda row: (-row[9], row[0]))
 
 
-#: What is claimable, and whether more is once it is promoted: one question, as an idle lane's next job is what it is asked for most.
+#: What is claimable, whether more is once it is promoted, and whether any of it has an owner: one question, as an idle lane's next
+#: job is what it is asked for most.
 _LOOK = (
     "SELECT EXISTS (SELECT 1 FROM jobs WHERE ready = 0 AND task_type = ?1 AND run_after_us <= ?2), "
+    "EXISTS (SELECT 1 FROM jobs WHERE ready = 1 AND owner IS NOT NULL AND task_type = ?1), "
     f"(SELECT CAST(json_group_array({JOB_ARRAY}) AS BLOB) FROM (SELECT * FROM jobs WHERE task_type = ?1 AND ready = 1{{only}} "
     "ORDER BY {order} LIMIT ?3))"
 )
@@ -124,8 +134,10 @@ _CLAIMED = (
 )
 
 
-def _look(connection: sqlite3.Connection, want: Want, limit: int, now_us: int, order: str, avoid: tuple[str, ...]) -> tuple[int, bytes]:
-    found: tuple[int, bytes] = connection.execute(*question(want, limit, now_us, order, avoid)).fetchone()
+def _look(
+    connection: sqlite3.Connection, want: Want, limit: int, now_us: int, order: str, avoid: tuple[str, ...]
+) -> tuple[int, int, bytes]:
+    found: tuple[int, int, bytes] = connection.execute(*question(want, limit, now_us, order, avoid)).fetchone()
     return found
 
 
@@ -138,14 +150,6 @@ def question(want: Want, limit: int, now_us: int, order: str, avoid: tuple[str, 
         values = (*values, json.dumps(avoid))
         only += f" AND job_id NOT IN (SELECT value FROM json_each(?{len(values)}))"
     return _LOOK.format(only=only, order=order), values
-
-
-def _unpacked(packed: bytes) -> list[list[Any]]:
-    try:
-        rows: list[list[Any]] = pydantic_core.from_json(packed)
-    except ValueError:  # some text is not UTF-8: mark the bad bytes, so that only its own job fails
-        rows = pydantic_core.from_json(packed.decode("utf-8", "replace"))
-    return rows
 
 
 def _claim_from(row: list[Any], worker: str, now_us: int, probing: tuple[str, ...]) -> Claim:

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import Any
 
+import pydantic_core
+
 from scheduler.job import Draft, Job, Status
 from scheduler.pauses import PauseWindow
 from scheduler.stores.base import Worker
@@ -83,6 +85,15 @@ def worker_values(worker: Worker) -> tuple[Any, ...]:
         worker.worker_id, worker.host, worker.boot, worker.pid, worker.pid_started, us(worker.started_at), worker.lease_s,
         worker.address, worker.beats, us(worker.beat_at),
     )  # fmt: skip
+
+
+def unpacked(packed: bytes) -> list[list[Any]]:
+    """Rows that were made one JSON text of ``JOB_ARRAY``s."""
+    try:
+        rows: list[list[Any]] = pydantic_core.from_json(packed)
+    except ValueError:  # some text is not UTF-8: mark the bad bytes, so that only its own job fails
+        rows = pydantic_core.from_json(packed.decode("utf-8", "replace"))
+    return rows
 
 
 @cache

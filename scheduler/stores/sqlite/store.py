@@ -30,6 +30,7 @@ from scheduler.stores.sqlite.rows import (
 )
 from scheduler.stores.sqlite.thread import ConnectionThread
 from scheduler.stores.sqlite.writer import Writer
+from scheduler.stores.turns import Turns
 
 T = TypeVar("T")
 
@@ -68,6 +69,7 @@ class SqliteStore:
         self._hints: Hints | None = None
         self._writer: Writer | None = None
         self._reader: ConnectionThread | None = None
+        self._turns = Turns()
 
     @property
     def url(self) -> str:
@@ -116,7 +118,7 @@ class SqliteStore:
         return await self._read(_lanes, us(now))
 
     async def claim(self, wants: Sequence[Want], worker: str, now: float) -> Claims:
-        return await self._write(lambda connection: claiming.claim(connection, wants, worker, now))
+        return await self._write(lambda connection: claiming.claim(connection, wants, worker, now, self._turns))
 
     async def settle(self, settlements: Sequence[Settlement], now: float) -> list[Settled]:
         # A pause must bind every process from the moment it is reported, power loss included.

@@ -38,6 +38,11 @@ ALTER TABLE jobs ADD COLUMN doomed TEXT;
 ALTER TABLE jobs ADD COLUMN held_us INTEGER;
 ALTER TABLE jobs ADD COLUMN due_us INTEGER;
 
+-- Owners take turns: their jobs are found owner by owner, and whether there are any, at one look.
+DROP INDEX jobs_ready;
+CREATE INDEX jobs_ready ON jobs (task_type, priority DESC, ifnull(owner, ''), seq) WHERE ready = 1;
+CREATE INDEX jobs_ready_owned ON jobs (task_type) WHERE ready = 1 AND owner IS NOT NULL;
+
 CREATE INDEX jobs_by_batch ON jobs (batch, finished_us) WHERE batch IS NOT NULL;
 CREATE INDEX jobs_unfinished_of ON jobs (owner) WHERE owner IS NOT NULL AND finished_us IS NULL;
 
