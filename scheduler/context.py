@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from functools import cached_property
 from typing import Any, Protocol, TypeVar
 
@@ -26,16 +27,25 @@ class Desk(Protocol):
     async def checkpoint(self, job: Job, lease: Lease, state_json: str) -> None: ...
 
 
+class Limit(Protocol):
+    """The attempt's time limit (``attempt.py``)."""
+
+    def held(self) -> AbstractContextManager[None]: ...
+
+
 class JobContext:
     """One attempt as its handler sees it."""
 
-    def __init__(self, job: Job, lease: Lease, pool: JobPool, resources: Resources, desk: Desk, logger: Callable[..., Any]) -> None:
+    def __init__(
+        self, job: Job, lease: Lease, pool: JobPool, resources: Resources, desk: Desk, logger: Callable[..., Any], limit: Limit
+    ) -> None:
         self.job = job
         self.pool = pool
         self._lease = lease
         self._resources = resources
         self._desk = desk
         self._logger = logger
+        self._limit = limit
         self._percent = 0.0
         self._state_json = job.state_json
 
@@ -107,10 +117,12 @@ class JobContext:
     async def checkpoint(self, state: Any) -> None:
         """Store ``state`` (JSON); durable when this returns. The next attempt starts with it as ``job.state``.
 
+        While the store is away, busy or full this waits, and the job's time limit stands still.
         Raises ``InvalidJobError`` for what JSON cannot hold.
         """
         state_json = encode_json(state, "checkpoint")
-        await self._desk.checkpoint(self.job, self._lease, state_json)
+        with self._limit.held():
+            await self._desk.checkpoint(self.job, self._lease, state_json)
         self._state_json = state_json
 
     def _leave(self, progress: Progress) -> None:
