@@ -157,3 +157,35 @@ async def test_a_checkpoint_whose_connection_is_cut_is_made_all_the_same(postgre
         receipt = await service.scheduler.enqueue("work", max_attempts=1)
         job = await service.until_status(receipt.job_id, *TERMINAL, limit_s=20)
     assert (job.status, job.attempts, job.result) == (Status.COMPLETED, 1, {"step": 2})
+
+
+@in_real_time
+async def test_room_under_a_cap_that_another_worker_leaves_is_noticed_by_a_hint(postgres: str) -> None:
+    log: list[str] = []
+    gate = anyio.Event()
+
+    def only(target_type: str) -> Registry:
+        routes = Registry()
+
+        @routes.handler("capped", target_type)
+        async def capped(job: JobContext) -> None:
+            log.append(target_type)
+            if target_type == "first":
+                await gate.wait()
+
+        return routes
+
+    tables = {"scheduler": {"poll_interval_s": 60.0, "unknown_routes": "leave"}, "task_types": {"capped": {"max_running": 1}}}
+    async with engine(only("first"), postgres, clock=SystemClock(), **tables) as one:
+        one.alone = False
+        async with engine(only("second"), postgres, clock=SystemClock(), seed=2, **tables) as two:
+            two.alone = False
+            async with one.running(), two.running():
+                await one.scheduler.enqueue("capped", "first")
+                await one.until(lambda: log == ["first"], 20)
+                receipt = await two.scheduler.enqueue("capped", "second")
+                await anyio.sleep(0.5)  # the second worker has looked, and found no room
+                assert log == ["first"]
+                gate.set()
+                await two.until_status(receipt.job_id, Status.COMPLETED, limit_s=20)
+    assert log == ["first", "second"]
