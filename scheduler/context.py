@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal, Protocol, TypeVar
@@ -40,6 +41,10 @@ class Desk(Protocol):
 
 class Run(Protocol):
     """The attempt that runs the handler (``attempt.py``)."""
+
+    def held(self) -> AbstractContextManager[None]:
+        """The time limit stands still meanwhile."""
+        ...
 
     def is_asked_to_stop(self, *, at_chunk: bool) -> bool:
         """Whether somebody waits for the job to come to a place where it can stop: a recorded chunk, or a checkpoint."""
@@ -167,10 +172,13 @@ class JobContext:
     async def checkpoint(self, state: Any) -> None:
         """Store ``state`` (JSON); durable when this returns. The next attempt starts with it as ``job.state``.
 
-        Whoever paused the job stops it here. Raises ``InvalidJobError`` for what JSON cannot hold.
+        While the store is away, busy or full this waits, and the job's time limit stands still. Whoever paused the job stops it here.
+        Raises ``InvalidJobError`` for what JSON cannot hold.
         """
         state_json = encode_json(state, "checkpoint")
-        if not await self._desk.checkpoint(self._lease, state_json):
+        with self._run.held():
+            is_ours = await self._desk.checkpoint(self._lease, state_json)
+        if not is_ours:
             await self._run.lose()
         self._state_json = state_json
         if self._run.is_asked_to_stop(at_chunk=False):
@@ -241,7 +249,9 @@ class _Host:
 
     async def record(self, ledger: Ledger, items: Sequence[Item]) -> None:
         job = self._job
-        if not await job._desk.record(job.job, job._lease, ledger, items, self._progress(ledger)):
+        with job._run.held():
+            is_ours = await job._desk.record(job.job, job._lease, ledger, items, self._progress(ledger))
+        if not is_ours:
             await job._run.lose()
 
     def _progress(self, ledger: Ledger) -> Progress:

@@ -19,6 +19,8 @@ from scheduler.errors import (
     ProviderRefusedError,
     QuotaExhaustedError,
     RateLimitError,
+    StoreBusyError,
+    StoreFullError,
 )
 from scheduler.job import Job, Status, Transition
 from scheduler.outcome import (
@@ -58,6 +60,8 @@ _LOUDEST_FIRST: tuple[type[BaseException], ...] = (
     ProviderRefusedError,
     InvalidOutputError,
     AIProviderError,
+    StoreBusyError,
+    StoreFullError,
 )
 
 _WORD = re.compile(r"[a-z][a-z0-9_]{0,63}")
@@ -109,7 +113,21 @@ def _raised(job: Job, outcome: Raised, policy: Policy, now: float, rng: Random) 
     if isinstance(error, AIProviderError):
         floor_s = clamp_retry_after(error.retry_after_s)
         return _again(job, Status.FAILED_AI, reason_of(error), text, policy, now, rng, floor_s)
+    if isinstance(error, StoreBusyError | StoreFullError) and not _waited_too_long_for_a_store(job, policy, now):
+        return _store_away(job, text, policy, now, rng)
     return _again(job, Status.FAILED_JOB_LOGIC, "handler_error", text, policy, now, rng)
+
+
+def _waited_too_long_for_a_store(job: Job, policy: Policy, now: float) -> bool:
+    waited_s = 0.0 if job.waiting_since is None else now - job.waiting_since
+    return policy.give_up_after_s is not None and waited_s >= policy.give_up_after_s
+
+
+def _store_away(job: Job, text: str, policy: Policy, now: float, rng: Random) -> Transition:
+    """A store could not be reached from within the handler: attempt given back, tried again after backoff."""
+    due = now + backoff_s(policy, job.attempts, rng, policy.backoff_base_s)
+    since = job.waiting_since if job.waiting_since is not None else now
+    return Transition(Status.RETRY_AI, "store_busy", text, run_after=due, refund=True, waiting_since=since)
 
 
 def _timed_out(job: Job, outcome: TimedOut, policy: Policy, now: float, rng: Random) -> Transition:

@@ -27,8 +27,10 @@ from scheduler.stores.base import JobQuery, Store, Worker
 PORTION = 500
 #: A round deletes at most so many portions, so that writers get their turn between rounds.
 PORTIONS = 20
-#: Other workers are looked at so many times in a lease: so late, at most twice over, is its end noticed.
+#: Other workers are looked at so many times in a lease.
 LOOKS = 35
+#: A beat is seen up to one look late, and so is the lack of one: both are taken off, so that jobs move on within the lease.
+_LATE_LOOKS = 2
 #: Whoever begins to take back has so many seconds before another worker may.
 TURN_S = 5.0
 
@@ -58,8 +60,8 @@ class Janitor:
                     sweep_at = self._clock.monotonic() + every_s
                     if await self._store.take_turn("sweep", self.worker, self._clock.now(), every_s):
                         await self.run_once()
-            except StoreError:
-                continue  # the dispatcher reports a store that fails; the next round tries again
+            except StoreError:  # the dispatcher reports a store that fails; the next round tries again
+                self._seen.clear()  # nobody could write a beat either: a lease begins anew when the store is back
 
     async def watch(self) -> None:
         """Look at the other workers' beats; take back from those that are lost, one worker at a time."""
@@ -99,7 +101,8 @@ class Janitor:
         if beats != worker.beats:
             since = now
         self._seen[worker.worker_id] = (worker.beats, since)
-        return now - since > worker.lease_s
+        late_s = _LATE_LOOKS * min(worker.lease_s, self._settings.scheduler.lease_s) / LOOKS
+        return now - since >= worker.lease_s - late_s
 
     def _ended(self, job: Job) -> Ended:
         transition = decide(job, Lost(job.worker or "unknown"), Policy(), self._clock.now(), self._rng)

@@ -32,7 +32,7 @@ from scheduler.pools.sentence import OUTAGE
 from scheduler.registry import Registry, Resources
 from scheduler.settings import Settings
 from scheduler.stores import open_store
-from scheduler.stores.base import JobQuery, Store
+from scheduler.stores.base import Foresees, JobQuery, Store
 from scheduler.stores.sqlite import SqliteStore
 from scheduler.stores.sqlite.schema import OLDEST_SQLITE
 
@@ -175,8 +175,12 @@ async def _store(settings: Settings, routes: Registry | None) -> AsyncIterator[F
         yield Finding("store", "warn", "memory: forgets every job when the process ends; use sqlite:///FILE to keep them")
         return
     try:
+        coming = await store.foreseen() if isinstance(store, Foresees) else None
+        if coming is not None:
+            yield Finding("store", "ok", coming)
+            return
         await store.open()
-    except StoreError as error:
+    except SchedulerError as error:  # a URL that the driver cannot make sense of is the configuration's fault
         yield Finding("store", "fail", str(error))
         return
     try:

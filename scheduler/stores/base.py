@@ -168,6 +168,15 @@ class Joins(Protocol):
         ...
 
 
+@runtime_checkable
+class Foresees(Protocol):
+    """What a store may offer beside its verbs: a look at its place before it is opened, for whoever must not change it."""
+
+    async def foreseen(self) -> str | None:
+        """What ``open`` would make or change, for people; None if nothing. Raises ``StoreError``s."""
+        ...
+
+
 class Store(Protocol):
     """Where jobs live. Raises ``StoreError``s; see the module docstring for the rules."""
 

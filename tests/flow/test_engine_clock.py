@@ -7,10 +7,10 @@ from dataclasses import replace
 import anyio
 import pytest
 
-from scheduler import JobContext, Registry, Status
+from scheduler import JobContext, Registry, Status, StoreBusyError
 from scheduler.clock import LoopClock
 from scheduler.identity import this_worker
-from scheduler.stores.base import Want
+from scheduler.stores.base import Want, Worker
 from tests.support.engine import engine
 from tests.support.virtual_time import in_virtual_time
 
@@ -80,6 +80,49 @@ async def test_a_clock_that_jumps_takes_no_job_from_a_worker_that_still_beats(st
             assert anyio.current_time() - last_beat > 15.0, "not before its lease was over"
         pulse.close()
     assert job.crashes == 1
+
+
+@in_virtual_time
+async def test_a_lost_workers_jobs_move_on_within_its_lease_of_the_last_beat(store: str) -> None:
+    async with engine(Registry(), store, scheduler={"unknown_routes": "leave"}) as at:
+        at.alone = False
+        async with at.running():
+            for number in range(20):
+                now, name = at.scheduler.clock.now(), f"work-{number}"
+                receipt = await at.scheduler.enqueue(name)
+                worker = replace(this_worker(now, 35.0), worker_id=f"elsewhere-{number}", host="elsewhere")
+                (await at.scheduler.store.register(worker)).close()
+                assert (await at.scheduler.store.claim([Want(name, 1, (name,))], worker.worker_id, now)).claims
+                last_beat = anyio.current_time()
+                await at.until_status(receipt.job_id, Status.PENDING, limit_s=60.0)
+                assert 30.0 < anyio.current_time() - last_beat <= 35.0
+                await anyio.sleep(number * 0.05)  # at another moment between two looks
+
+
+@in_virtual_time
+async def test_a_store_that_was_away_for_longer_than_a_lease_costs_no_living_worker_its_jobs(
+    store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with engine(Registry(), store, scheduler={"lease_s": 30.0}) as at:
+        at.alone = False
+        receipt = await at.scheduler.enqueue("work")
+        worker = replace(this_worker(at.scheduler.clock.now(), 30.0), worker_id="elsewhere-1", host="elsewhere")
+        pulse = await at.scheduler.store.register(worker)
+        await at.scheduler.store.claim([Want("work", 1, ("work",))], worker.worker_id, at.scheduler.clock.now())
+
+        async def away() -> list[Worker]:
+            raise StoreBusyError("away")
+
+        async with at.running():
+            await anyio.sleep(10.0)
+            with monkeypatch.context() as patch:
+                patch.setattr(at.scheduler.store, "workers", away)
+                await anyio.sleep(100.0)
+            await anyio.sleep(5.0)
+            assert pulse.beat(at.scheduler.clock.now()), "its row is still there"
+            await anyio.sleep(20.0)
+            assert (await at.job(receipt.job_id)).status is Status.PROCESSING
+        pulse.close()
 
 
 @in_virtual_time

@@ -15,6 +15,7 @@ import pytest
 from scheduler import JobContext, NewJob, Registry, Status
 from scheduler.clock import SystemClock
 from scheduler.identity import this_worker
+from scheduler.job import TERMINAL
 from scheduler.stores.base import Want
 from tests.support.engine import Engine, engine, in_real_time
 from tests.support.postgres_server import a_schema, a_server, with_schema
@@ -137,3 +138,54 @@ async def test_a_worker_that_vanished_elsewhere_loses_its_jobs_when_its_lease_en
             job = await client.until_status(receipt.job_id, Status.COMPLETED, limit_s=10)
             assert time.monotonic() - began < 4
         assert (job.attempts, job.crashes) == (1, 1)
+
+
+@in_real_time
+async def test_a_checkpoint_whose_connection_is_cut_is_made_all_the_same(postgres: str, server: str) -> None:
+    routes = Registry()
+
+    @routes.handler("work")
+    async def work(job: JobContext) -> object:
+        for step in range(3):
+            other = await asyncpg.connect(server)
+            await other.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'scheduler synced%'")
+            await other.close()
+            await job.checkpoint({"step": step})
+        return job.state
+
+    async with several(postgres, routes) as (service,):
+        receipt = await service.scheduler.enqueue("work", max_attempts=1)
+        job = await service.until_status(receipt.job_id, *TERMINAL, limit_s=20)
+    assert (job.status, job.attempts, job.result) == (Status.COMPLETED, 1, {"step": 2})
+
+
+@in_real_time
+async def test_room_under_a_cap_that_another_worker_leaves_is_noticed_by_a_hint(postgres: str) -> None:
+    log: list[str] = []
+    gate = anyio.Event()
+
+    def only(target_type: str) -> Registry:
+        routes = Registry()
+
+        @routes.handler("capped", target_type)
+        async def capped(job: JobContext) -> None:
+            log.append(target_type)
+            if target_type == "first":
+                await gate.wait()
+
+        return routes
+
+    tables = {"scheduler": {"poll_interval_s": 60.0, "unknown_routes": "leave"}, "task_types": {"capped": {"max_running": 1}}}
+    async with engine(only("first"), postgres, clock=SystemClock(), **tables) as one:
+        one.alone = False
+        async with engine(only("second"), postgres, clock=SystemClock(), seed=2, **tables) as two:
+            two.alone = False
+            async with one.running(), two.running():
+                await one.scheduler.enqueue("capped", "first")
+                await one.until(lambda: log == ["first"], 20)
+                receipt = await two.scheduler.enqueue("capped", "second")
+                await anyio.sleep(0.5)  # the second worker has looked, and found no room
+                assert log == ["first"]
+                gate.set()
+                await two.until_status(receipt.job_id, Status.COMPLETED, limit_s=20)
+    assert log == ["first", "second"]

@@ -45,7 +45,17 @@ def _reasons() -> set[str]:
     import scheduler.errors as errors
 
     kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, errors.AIProviderError)]
-    own = {"handler_error", "timeout", "cancelled", "interrupted", "worker_lost", "no_handler", "bad_result", "gave_up_waiting"}
+    own = {
+        "handler_error",
+        "timeout",
+        "cancelled",
+        "interrupted",
+        "worker_lost",
+        "no_handler",
+        "bad_result",
+        "gave_up_waiting",
+        "store_busy",
+    }
     return {kind.reason for kind in kinds} | own | {"payload_not_json", "payload_invalid"}
 
 

@@ -96,6 +96,7 @@ def sound() -> Evidence:
             job("e", "completed", 2),
         ],
         limits={"": 2, "lane": 2},
+        blameless=True,
     )  # fmt: skip
 
 
@@ -151,6 +152,8 @@ DOCTORED: list[tuple[str, str, Callable[[Evidence], Any]]] = [
     ("5", "failed for good too early", lambda story: replace(story, max_attempts=4)),
     ("5", "a lost worker costs an attempt", change(23, attempts=1)),
     ("5", "a failure of an outage gives two attempts back", change(30, attempts=0)),
+    ("5", "a job is charged with what the store did", change(13, reason="handler_error")),
+    ("5", "a job is charged with the time that the store took", change(13, reason="timeout")),
     ("5", "an attempt given back is counted all the same", change(31, attempts=2)),
     ("5", "an attempt is given back of a job that has ended", lambda story: story.audit.append(row(story, 30) | {"attempts": 0})),
     ("6", "a claim passes a window before its end", change(5, started_us=49)),

@@ -86,6 +86,17 @@ class TestTheSchema:
         async with opened(lambda: PostgresStore(where), 3) as stores:
             assert ids(await everything(stores[0])) == [draft.job_id]
 
+    async def test_what_opening_would_do_can_be_asked_before(self, postgres: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        store = PostgresStore(with_schema(postgres, name))
+        for _ in range(2):  # it changed nothing
+            assert "is not made yet" in str(await store.foreseen())
+        await store.open()
+        await store.close()
+        assert await store.foreseen() is None
+        later = [*schema.migrations(), "SELECT 1"]
+        monkeypatch.setattr(schema, "migrations", lambda: later)
+        assert "of an older release" in str(await store.foreseen())
+
     async def test_a_schema_of_something_else_is_left_alone(self, postgres: str) -> None:
         other = a_schema()
         await on_server(postgres, f'CREATE SCHEMA "{other}"', f'CREATE TABLE "{other}".jobs (id int)')

@@ -26,7 +26,9 @@ from scheduler.job import LEGAL, TERMINAL, UNFINISHED, Status
 Row = dict[str, Any]
 
 #: Ends of an attempt that give it back.
-_REFUNDED = {"rate_limited", "overloaded", "quota_exhausted", "outage", "interrupted", "worker_lost", "gave_up_waiting"}
+_REFUNDED = {"rate_limited", "overloaded", "quota_exhausted", "outage", "interrupted", "worker_lost", "gave_up_waiting", "store_busy"}
+#: Ends that only a fault in a handler brings about.
+_FAULTS = {"handler_error", "timeout", "bad_result"}
 #: SQLite's own clock counts whole milliseconds.
 _CLOCK_GRAIN_US = 2_000
 _TERMINAL_EVENTS = {"job.completed", "job.failed"}
@@ -37,7 +39,8 @@ class Evidence:
     """What is known of a campaign.
 
     ``limits`` is the greatest number of jobs at once, by task type, "" for all; ``pools`` the pause scope of each
-    task type's pool.
+    task type's pool. ``blameless``: no handler has a fault of its own or runs into its time limit, so that what is counted
+    against a job as one is the store's trouble.
     """
 
     clients: list[Row]
@@ -48,6 +51,7 @@ class Evidence:
     max_attempts: int = 3
     limits: dict[str, int] = field(default_factory=dict)
     pools: dict[str, str] = field(default_factory=dict)
+    blameless: bool = False
 
 
 def evidence_in(folder: Path, **known: Any) -> Evidence:
@@ -98,6 +102,8 @@ def _moves(seen: Evidence) -> Iterator[str]:
                 yield from _claimed(row, token, attempts)
             elif row["was"] == Status.PROCESSING:
                 yield from _left(row, token, attempts, seen.max_attempts)
+                if seen.blameless and row["reason"] in _FAULTS:
+                    yield f"5 job {job_id}: charged with {row['reason']}, which no handler here brings about"
             status, token, attempts = following, row["token"], row["attempts"]
 
 

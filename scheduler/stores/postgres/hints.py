@@ -30,10 +30,13 @@ _AGAIN_FROM_S, _AGAIN_TO_S = 0.2, 5.0
 #: Where nothing was ever heard (a transaction-pooling proxy that nobody told us of), it is tried again so rarely.
 _HOPELESS_S = 60.0
 
+#: Nobody needs a hint on disk, and even one that writes nothing else would wait for the sync of its commit.
+_RING = "SELECT pg_notify(@channel@, $1) FROM set_config('synchronous_commit', 'off', true)"
+
 
 async def ring(session: Session, senders: Sequence[str]) -> list[None]:
     """One hint for all who ask for one, signed by the first: nobody is woken by himself."""
-    await session.fetch("SELECT pg_notify(@channel@, $1)", senders[0])
+    await session.fetch(_RING, senders[0])
     return [None] * len(senders)
 
 

@@ -23,18 +23,34 @@ def migrations() -> list[str]:
     return [entry.read_text("utf-8") for entry in sorted(folder.iterdir(), key=lambda entry: entry.name) if entry.name.endswith(".sql")]
 
 
+async def foreseen(session: Session) -> str | None:
+    """What ``prepare`` would do, for people; None if nothing. Raises what it would raise."""
+    await _fit(session)
+    schema, version = session.database.address.schema, await _version(session)
+    if version is None:
+        await _is_made(session)
+        return f"{_shown(session)}: the schema {schema!r} is not made yet: the first command that needs it makes it"
+    if version < len(migrations()):
+        return f"{_shown(session)}: the schema {schema!r} is of an older release: the next service or command brings it up to date"
+    return None
+
+
 async def prepare(session: Session) -> None:
     """Make sure the schema is one of this release.
 
     Raises ``StoreTooNewError``, ``StoreDamagedError`` if the schema holds something else, ``StoreError``.
     """
-    server, encoding = (await session.fetch("SELECT current_setting('server_version_num')::int, current_setting('server_encoding')"))[0]
-    if server < OLDEST_SERVER or encoding != "UTF8":
-        raise StoreError(f"{_shown(session)}: the store needs PostgreSQL {OLDEST_SERVER // 10000} or newer and a database in UTF8")
+    await _fit(session)
     if await _version(session) == len(migrations()):
         return
     async with session.transaction(synced=True, also=f"{_PATIENCE}; SELECT pg_advisory_xact_lock(@gates@ # 1)", limit_s=PATIENCE_S):
         await _migrate(session)
+
+
+async def _fit(session: Session) -> None:
+    server, encoding = (await session.fetch("SELECT current_setting('server_version_num')::int, current_setting('server_encoding')"))[0]
+    if server < OLDEST_SERVER or encoding != "UTF8":
+        raise StoreError(f"{_shown(session)}: the store needs PostgreSQL {OLDEST_SERVER // 10000} or newer and a database in UTF8")
 
 
 async def check(session: Session, askers: object) -> list[None]:
@@ -46,13 +62,7 @@ async def check(session: Session, askers: object) -> list[None]:
 async def _migrate(session: Session) -> None:
     version = await _version(session)
     if version is None:
-        schema = session.database.address.schema
-        known, tables = (await session.fetch(_LOOK, schema))[0]
-        if tables:
-            raise StoreDamagedError(
-                f"{_shown(session)}: the schema {schema!r} holds tables of something else: choose another, ?schema=NAME"
-            )
-        if not known:
+        if not await _is_made(session):
             await session.script("CREATE SCHEMA @schema@")
         await session.script("CREATE TABLE @schema@.scheduler_schema (version integer NOT NULL)")
         await session.script("INSERT INTO @schema@.scheduler_schema (version) VALUES (0)")
@@ -60,6 +70,15 @@ async def _migrate(session: Session) -> None:
     for script in migrations()[version:]:
         await session.script(script, PATIENCE_S)
     await session.fetch("UPDATE @schema@.scheduler_schema SET version = $1", len(migrations()))
+
+
+async def _is_made(session: Session) -> bool:
+    """Whether there is a schema of the name, with none of our tables. Raises ``StoreDamagedError`` if it has tables of such names."""
+    schema = session.database.address.schema
+    known, tables = (await session.fetch(_LOOK, schema))[0]
+    if tables:
+        raise StoreDamagedError(f"{_shown(session)}: the schema {schema!r} holds tables of something else: choose another, ?schema=NAME")
+    return bool(known)
 
 
 _LOOK = (

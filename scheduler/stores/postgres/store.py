@@ -41,6 +41,7 @@ class PostgresStore:
         self._bell: asyncio.Task[None] | None = None
         self._rung = False
         self._being_stored: dict[str, asyncio.Future[Any]] = {}
+        self._capped: set[int] = set()
 
     @property
     def url(self) -> str:
@@ -60,6 +61,16 @@ class PostgresStore:
         self._lines = {name: Line(self._database, name) for name in ("claims", "ends")}
         self._lines["synced"] = Line(self._database, "synced", session=session)
         self._lines["questions"] = Line(self._database, "questions", QUESTION_LIMIT_S)
+
+    async def foreseen(self) -> str | None:
+        """See ``Foresees``."""
+        session = await self._database.connect("look")
+        try:
+            return await schema.foreseen(session)
+        except Exception as error:
+            raise faults.translated(error, self.url) from error
+        finally:
+            await session.close()
 
     async def close(self) -> None:
         if self._listener is not None:
@@ -106,6 +117,9 @@ class PostgresStore:
 
     async def claim(self, wants: Sequence[Want], worker: str, now: float) -> Claims:
         answer = await self._line("claims").do(self._claim, (wants, worker, now))
+        capped = {want.task_type for want in wants if want.cap is not None}
+        if capped:
+            self._capped.update(claim.lease.seq for claim in answer.claims if claim.job.task_type in capped)
         if self._being_stored:
             for claim in answer.claims:
                 stored = self._being_stored.get(claim.job.job_id)
@@ -116,7 +130,10 @@ class PostgresStore:
     async def settle(self, settlements: Sequence[Settlement], now: float) -> list[Settled]:
         settled = await self._line("ends").do(self._settle, (settlements, now))
         handed_back = any(one.transition.status is Status.PENDING for one in settlements)
-        if handed_back or any(one.window is not None or one.resumed for one in settled):
+        ended = {one.lease.seq for one in settlements}
+        made_room = not self._capped.isdisjoint(ended)
+        self._capped -= ended
+        if handed_back or made_room or any(one.window is not None or one.resumed for one in settled):
             self._ring()
         return settled
 

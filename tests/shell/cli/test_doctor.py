@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.shell.cli.command import call, started
+from tests.support.postgres_server import a_server, with_schema
 
 
 def examined(*words: str, code: int = 0) -> dict[str, list[tuple[str, str]]]:
@@ -99,6 +100,15 @@ def test_jobs_without_a_handler_pauses_and_lost_workers_are_warnings(here: Path)
     assert found["pauses"] == [("warn", "good (manual, without end left). See `scheduler pauses`; lift one with `scheduler resume SCOPE`")]
     assert found["workers"][0][0] == "warn"
     assert "died; 1 job under way" in found["workers"][0][1]
+
+
+def test_a_postgresql_server_is_looked_at_and_left_as_it_was() -> None:
+    with a_server() as server:
+        url = with_schema(server, "doctors")
+        for _ in range(2):
+            assert "is not made yet" in examined("--store", url)["store"][0][1]
+        call("enqueue", "good", "--store", url)
+        assert "1 unfinished job" in examined("--store", url)["store"][0][1]
 
 
 def test_people_get_a_table() -> None:
