@@ -20,6 +20,7 @@ from scheduler.stores.base import Claim, Claims, Want
 from scheduler.stores.postgres import faults
 from scheduler.stores.postgres.rows import JOB_COLUMNS
 from scheduler.stores.postgres.session import Session
+from scheduler.stores.turns import Turns
 
 _CLAIM = "SELECT * FROM @schema@.claim($1::jsonb, $2, $3, $4)"
 _TAGGED = f"SELECT {JOB_COLUMNS} FROM @schema@.jobs WHERE finished_us IS NULL AND status = 'processing' AND worker = $1 AND claim_tag = $2"
@@ -34,6 +35,7 @@ class Claiming:
 
     def __init__(self) -> None:
         self._lost: list[tuple[str, int, str]] = []
+        self._turns = Turns()
 
     async def claim(self, session: Session, wishes: Sequence[Wish]) -> list[Claims]:
         return [await self._claim(session, wish) for wish in wishes]
@@ -45,7 +47,7 @@ class Claiming:
             return Claims(found)
         tag = secrets.randbits(63)
         try:
-            rows = await session.fetch(_CLAIM, _asked(wants), worker, session.times.us(now), tag)
+            rows = await session.fetch(_CLAIM, _asked(wants, self._turns), worker, session.times.us(now), tag)
         except BaseException as error:
             if faults.is_lost(error):
                 self._lost.append((worker, tag, session.name))
@@ -54,6 +56,10 @@ class Claiming:
         taken = [0] * len(wants)
         for row in rows:
             taken[row[0]] += 1
+        for want in wants:
+            mine = [claim.job for claim in claims if claim.job.task_type == want.task_type]
+            lowest = min((job.priority for job in mine), default=0)
+            self._turns.served(want.task_type, [job.owner or "" for job in mine if job.priority == lowest])
         short = {want.task_type for want, number in zip(wants, taken, strict=True) if number < want.limit}
         return Claims(claims, frozenset(short))
 
@@ -83,10 +89,19 @@ async def _see_off(session: Session, name: str) -> None:
         waited_s += _LOOK_S
 
 
-def _asked(wants: Sequence[Want]) -> str:
+def _asked(wants: Sequence[Want], turns: Turns) -> str:
     return json.dumps(
         [
-            {"i": place, "t": want.task_type, "n": want.limit, "s": want.scopes, "k": want.target_types, "c": want.cap, "a": want.avoid}
+            {
+                "i": place,
+                "t": want.task_type,
+                "n": want.limit,
+                "s": want.scopes,
+                "k": want.target_types,
+                "c": want.cap,
+                "o": turns.last(want.task_type),
+                "a": want.avoid,
+            }
             for place, want in enumerate(wants)
         ]
     )

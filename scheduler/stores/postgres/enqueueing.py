@@ -7,22 +7,50 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from scheduler.errors import InvalidJobError
 from scheduler.job import Draft, Receipt
+from scheduler.stores.postgres import waits
 from scheduler.stores.postgres.rows import Times
 from scheduler.stores.postgres.session import Session
+from scheduler.stores.postgres.sharing import Raised
 
-_COLUMNS = 14
+_COLUMNS = 15
 ENQUEUE = "SELECT place, job_id, unchanged FROM @schema@.enqueue(" + ", ".join(f"${number}" for number in range(1, _COLUMNS + 1)) + ")"
 
 
-async def enqueue(session: Session, batches: Sequence[tuple[Sequence[Draft], float]]) -> list[list[Receipt]]:
-    """Store all batches in one transaction; receipts for each."""
+async def enqueue(session: Session, batches: Sequence[tuple[Sequence[Draft], float]]) -> list[list[Receipt] | Raised]:
+    """Store all batches in one transaction, but for those that may be refused; receipts for each, or why not."""
+    if any(waits.may_be_refused(batch) for batch, _ in batches):
+        return [await _alone(session, *batch) for batch in batches]
     drafts = [(draft, session.times.us(now)) for batch, now in batches for draft in batch]
     if not drafts:
         return [[] for _ in batches]
     rows = await session.fetch(ENQUEUE, *columns_of(drafts, session.times))
     receipts = receipts_of([draft for draft, _ in drafts], rows)
     return [[next(receipts) for _ in batch] for batch, _ in batches]
+
+
+async def _alone(session: Session, drafts: Sequence[Draft], now: float) -> list[Receipt] | Raised:
+    try:
+        async with session.transaction(synced=True):
+            return await store_all(session, drafts, now)
+    except InvalidJobError as error:
+        return Raised(error)
+
+
+async def store_all(session: Session, drafts: Sequence[Draft], now: float) -> list[Receipt]:
+    """Within the transaction: store ``drafts`` and have them wait for what they name. Raises ``InvalidJobError``."""
+    if not drafts:
+        return []
+    await waits.lock(session, drafts)
+    created_us = session.times.us(now)
+    rows = await session.fetch(ENQUEUE, *columns_of([(draft, created_us) for draft in drafts], session.times))
+    receipts = list(receipts_of(drafts, rows))
+    created = [draft for draft, receipt in zip(drafts, receipts, strict=True) if receipt.created]
+    await waits.check_limits(session, created)
+    for draft in created:
+        await waits.enter(session, draft)
+    return receipts
 
 
 def columns_of(drafts: Sequence[tuple[Draft, int]], times: Times) -> list[list[object]]:

@@ -12,9 +12,20 @@ import asyncpg
 
 from scheduler.errors import StoreError
 from scheduler.job import Draft, Receipt
-from scheduler.stores.postgres import faults
+from scheduler.stores.postgres import faults, waits
 from scheduler.stores.postgres.enqueueing import ENQUEUE, columns_of, receipts_of
 from scheduler.stores.postgres.session import Database
+
+
+class _Filling:
+    """The user's connection, with our names filled in."""
+
+    def __init__(self, connection: Any, database: Database) -> None:
+        self._connection = connection
+        self._database = database
+
+    async def fetch(self, sql: str, *values: object) -> Any:
+        return await self._connection.fetch(self._database.filled(sql), *values)
 
 
 async def enqueue(connection: Any, database: Database, drafts: Sequence[Draft], now: float) -> list[Receipt]:
@@ -30,9 +41,15 @@ async def enqueue(connection: Any, database: Database, drafts: Sequence[Draft], 
     created_us = database.times.us(now)
     try:
         async with connection.transaction():  # a savepoint
+            asks = _Filling(connection, database)
+            await waits.lock(asks, drafts)
             columns = columns_of([(draft, created_us) for draft in drafts], database.times)
-            rows = await connection.fetch(database.filled(ENQUEUE), *columns)
+            receipts = list(receipts_of(drafts, await asks.fetch(ENQUEUE, *columns)))
+            created = [draft for draft, receipt in zip(drafts, receipts, strict=True) if receipt.created]
+            await waits.check_limits(asks, created)
+            for draft in created:
+                await waits.enter(asks, draft)
             await connection.fetch(database.filled("SELECT pg_notify(@channel@, '')"))
     except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
         raise faults.translated(error, shown) from error
-    return list(receipts_of(drafts, rows))
+    return receipts

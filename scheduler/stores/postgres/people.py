@@ -14,7 +14,7 @@ import asyncpg
 from scheduler.errors import StoreBusyError
 from scheduler.job import Job, Status, Transition
 from scheduler.stores.base import JobQuery, Tally
-from scheduler.stores.postgres import gates, recording
+from scheduler.stores.postgres import gates, recording, waits
 from scheduler.stores.postgres.query import COUNT_SQL, jobs_sql, where
 from scheduler.stores.postgres.rows import STATUS
 from scheduler.stores.postgres.session import Session
@@ -58,6 +58,7 @@ async def cancel(session: Session, wishes: Sequence[tuple[JobQuery, float]]) -> 
             ended = "status = 'cancelled', reason = 'cancelled', finished_us = $2, ready = NULL, worker = NULL"
             await _change(session, jobs, ended, session.times.us(now))
             await gates.forget_probes(session, [job.job_id for job in jobs])
+            await waits.ended(session, [job.seq for job in jobs], session.times.us(now))
             cancelled.append(jobs)
     return cancelled
 
@@ -69,7 +70,8 @@ _KEY_IS_FREE = (
 _TRIES = 5
 _AS_NEW = (
     "status = 'pending', reason = NULL, error = NULL, attempts = 0, crashes = 0, result_json = NULL, progress_json = NULL, "
-    "waiting_us = NULL, started_us = NULL, finished_us = NULL, run_after_us = $2, ready = 1"
+    "waiting_us = NULL, started_us = NULL, finished_us = NULL, run_after_us = $2, ready = 1, blockers = 0, "
+    "doomed = NULL, held_us = NULL, due_us = NULL"
 )
 
 
@@ -117,8 +119,45 @@ async def give_up(session: Session, wishes: Sequence[tuple[JobQuery, Callable[[J
                     end.error,
                     session.times.us(now),
                 )
+            await waits.ended(session, [job.seq for job, _ in ends], session.times.us(now))
             ended.append(ends)
     return ended
+
+
+async def hold(session: Session, wishes: Sequence[tuple[JobQuery, float, float]]) -> list[list[Job]]:
+    """Waiting jobs fall due no sooner than that; running ones are marked, for their workers to see."""
+    held: list[list[Job]] = []
+    async with session.transaction(synced=True):
+        for query, until, now in wishes:
+            jobs = await _locked(session, query, "held_us IS NULL")
+            await _change(
+                session,
+                jobs,
+                "held_us = $2, due_us = run_after_us, "
+                "run_after_us = CASE status WHEN 'processing' THEN run_after_us ELSE greatest(run_after_us, $2) END, "
+                "ready = CASE WHEN status = 'processing' OR blockers > 0 THEN NULL WHEN greatest(run_after_us, $2) <= $3 THEN 1 ELSE 0 END",
+                session.times.us(until),
+                session.times.us(now),
+            )
+            held.append(jobs)
+    return held
+
+
+async def unhold(session: Session, wishes: Sequence[tuple[JobQuery, float]]) -> list[list[Job]]:
+    freed: list[list[Job]] = []
+    async with session.transaction(synced=True):
+        for query, now in wishes:
+            jobs = await _locked(session, query, "held_us IS NOT NULL")
+            await _change(
+                session,
+                jobs,
+                "held_us = NULL, due_us = NULL, run_after_us = coalesce(due_us, run_after_us), "
+                "ready = CASE WHEN status = 'processing' OR blockers > 0 THEN NULL "
+                "WHEN coalesce(due_us, run_after_us) <= $2 THEN 1 ELSE 0 END",
+                session.times.us(now),
+            )
+            freed.append(jobs)
+    return freed
 
 
 async def prune(session: Session, wishes: Sequence[tuple[frozenset[Status], float, int]]) -> list[int]:

@@ -37,6 +37,7 @@ def where(query: JobQuery, times: Times, *, paged: bool = True) -> tuple[str, li
     one("target_id", "=", query.target_id)
     one("owner", "=", query.owner)
     one("worker", "=", query.worker)
+    one("batch", "=", query.batch)
     one("created_us", ">=", times.us_or_none(query.created_after))
     one("created_us", "<", times.us_or_none(query.created_before))
     one("waiting_us", "<=", times.us_or_none(query.waiting_before))

@@ -17,7 +17,7 @@ from scheduler.stores.base import Worker
 JOB_COLUMNS = (
     "seq, job_id, task_type, target_type, target_id, payload_json, status, reason, error, priority, run_after_us, attempts, crashes, "
     "max_attempts, timeout_s, token, worker, unique_key, owner, fingerprint, created_us, started_us, finished_us, waiting_us, "
-    "result_json, progress_json, state_json"
+    "result_json, progress_json, state_json, batch, blockers, doomed, held_us"
 )
 PAUSE_COLUMNS = "scope, until_us, reason, set_us, set_by, strikes, probe"
 WORKER_COLUMNS = "worker_id, host, boot, pid, pid_started, started_us, lease_s, address, beats, beat_us"
@@ -55,11 +55,12 @@ class Times:
         """A ``Job`` from a row of ``JOB_COLUMNS``."""
         (seq, job_id, task_type, target_type, target_id, payload, status, reason, error, priority, run_after, attempts, crashes,
          max_attempts, timeout_s, token, worker, unique_key, owner, fingerprint, created, started, finished, waiting,
-         result, progress, state) = row  # fmt: skip
+         result, progress, state, batch, blockers, doomed, held) = row  # fmt: skip
         return Job(
             seq, job_id, task_type, target_type, target_id, payload, STATUS[status], reason, error, priority, self.s(run_after),
             attempts, crashes, max_attempts, timeout_s, token, worker, unique_key, owner, fingerprint, self.s(created),
             self.s_or_none(started), self.s_or_none(finished), self.s_or_none(waiting), result, progress, state,
+            batch, blockers, doomed, held is not None,
         )  # fmt: skip
 
     def draft(self, draft: Draft, created_us: int) -> tuple[Any, ...]:
@@ -67,7 +68,7 @@ class Times:
         return (
             draft.job_id, draft.task_type, draft.target_type, draft.target_id, draft.payload_json, draft.priority,
             self.us(draft.run_after), draft.max_attempts, draft.timeout_s, draft.unique_key, draft.owner, draft.fingerprint,
-            draft.force, created_us,
+            draft.force, created_us, draft.batch,
         )  # fmt: skip
 
     def window(self, row: Sequence[Any]) -> PauseWindow:

@@ -14,11 +14,11 @@ from scheduler import pauses
 from scheduler.job import LEGAL, WAITING, Lease, Status
 from scheduler.pauses import Gate, PauseWindow
 from scheduler.stores.base import Settled, Settlement
-from scheduler.stores.postgres import faults, gates
+from scheduler.stores.postgres import enqueueing, faults, gates
 from scheduler.stores.postgres.rows import Times
 from scheduler.stores.postgres.session import Session
 
-_SETTLE = "SELECT @schema@.settle($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)"
+_SETTLE = "SELECT place, lanes FROM @schema@.settle($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)"
 _APPLIED, _LAPSED = Settled(True), Settled(False)
 
 Ends = Sequence[tuple[Settlement, float]]
@@ -72,18 +72,19 @@ async def settle(session: Session, batches: Batches) -> list[list[Settled]]:
     ends = [(one, now) for batch, now in batches for one in batch]
     if not ends:
         return [[] for _ in batches]
-    if any(one.transition.pause is not None or one.lease.probing for one, _ in ends):
+    if any(one.transition.pause is not None or one.lease.probing or one.transition.follow_ups for one, _ in ends):
         answers = await _settle_at_gates(session, ends)
     else:
-        applied = await _write(session, ends)
-        answers = [_APPLIED if one else _LAPSED for one in applied]
+        applied, freed = await _write(session, ends)
+        answers = _with_freed([_APPLIED if one else _LAPSED for one in applied], freed)
     told = iter(answers)
     return [[next(told) for _ in batch] for batch, _ in batches]
 
 
-async def _write(session: Session, ends: Ends) -> list[bool]:
-    """The guarded write; which of ``ends`` applied. The first end of a lease is the one that counts.
+async def _write(session: Session, ends: Ends) -> tuple[list[bool], tuple[str, ...]]:
+    """The guarded write; which of ``ends`` applied, and in which lanes jobs may run now that waited for them.
 
+    The first end of a lease is the one that counts.
     On disk when it returns: nobody else would end a job again whose end a crash of the server undid.
     """
     first: dict[tuple[int, int], int] = {}
@@ -92,8 +93,17 @@ async def _write(session: Session, ends: Ends) -> list[bool]:
     chosen = [place for _, place in sorted(first.items())]  # by seq, as all writers lock them
     columns = zip(*(_values(session.times, *ends[place]) for place in chosen), strict=True)
     rows = await session.fetch(_SETTLE, *map(list, columns), True)
-    applied = {chosen[row[0] - 1] for row in rows}
-    return [place in applied for place in range(len(ends))]
+    applied = {chosen[row[0] - 1] for row in rows if row[0] > 0}
+    freed = [lane for row in rows if row[0] == 0 for lane in row[1]]
+    return [place in applied for place in range(len(ends))], tuple(freed)
+
+
+def _with_freed(answers: list[Settled], freed: tuple[str, ...]) -> list[Settled]:
+    """Told with the last end that applied: which of them it was that set them free nobody needs to know."""
+    if freed:
+        last = max(place for place, answer in enumerate(answers) if answer.applied)
+        answers[last] = replace(answers[last], freed=freed)
+    return answers
 
 
 def _values(times: Times, settlement: Settlement, now: float) -> tuple[Any, ...]:
@@ -112,14 +122,18 @@ async def _settle_at_gates(session: Session, ends: Ends) -> list[Settled]:
     """Jobs and windows change together; a pause binds everybody from the moment it is reported, power loss included."""
     async with session.transaction(synced=True, also=gates.LOCK):
         before = await gates.windows_of(session)  # before the write, which forgets the probes of what ended
-        applied = await _write(session, ends)
+        applied, freed = await _write(session, ends)
         windows = dict(before)
         answers = [_at_gate(windows, one, now) if holds else _LAPSED for (one, now), holds in zip(ends, applied, strict=True)]
         await gates.save(session, [window for scope, window in windows.items() if window != before.get(scope)])
         gone = [scope for scope in before if scope not in windows]
         if gone:
             await gates.remove(session, gone)
-    return answers
+        for place, (one, now) in enumerate(ends):
+            if answers[place].applied and one.transition.follow_ups and one.transition.status is Status.COMPLETED:
+                receipts = await enqueueing.store_all(session, one.transition.follow_ups, now)
+                answers[place] = replace(answers[place], receipts=tuple(receipts))
+    return _with_freed(answers, freed)
 
 
 def _at_gate(windows: dict[str, PauseWindow], settlement: Settlement, now: float) -> Settled:
@@ -172,6 +186,14 @@ async def lapsed(session: Session, batches: Sequence[Sequence[Lease]]) -> list[l
     held = {row[0] for row in await session.fetch("SELECT @schema@.held($1, $2)", *_pairs(leases))}
     holds = iter([place in held for place in range(1, len(leases) + 1)])
     return [[lease for lease in batch if not next(holds)] for batch in batches]
+
+
+async def held(session: Session, batches: Sequence[Sequence[Lease]]) -> list[list[Lease]]:
+    """Those whose jobs somebody paused."""
+    leases = [lease for batch in batches for lease in batch]
+    places = {row[0] for row in await session.fetch("SELECT @schema@.paused_among($1, $2)", *_pairs(leases))}
+    stops = iter([place in places for place in range(1, len(leases) + 1)])
+    return [[lease for lease in batch if next(stops)] for batch in batches]
 
 
 def _pairs(leases: Sequence[Lease]) -> tuple[list[int], list[int]]:

@@ -91,6 +91,8 @@ class PostgresStore:
         if on_stored is not None:
             self._tell(drafts, stored, on_stored)
         receipts = await asyncio.shield(stored)
+        if isinstance(receipts, sharing.Raised):
+            raise receipts.error
         self._ring()
         return receipts
 
@@ -98,13 +100,13 @@ class PostgresStore:
         """See ``Joins``; for an ``asyncpg`` connection to this database."""
         return await joining.enqueue(connection, self._database, drafts, now)
 
-    def _tell(self, drafts: Sequence[Draft], stored: asyncio.Future[list[Receipt]], on_stored: Callable[[list[Receipt]], None]) -> None:
+    def _tell(self, drafts: Sequence[Draft], stored: asyncio.Future[Any], on_stored: Callable[[list[Receipt]], None]) -> None:
         """Another line may claim the jobs before this one hears that they are stored: ``claim`` waits for those."""
 
-        def told(future: asyncio.Future[list[Receipt]]) -> None:
+        def told(future: asyncio.Future[Any]) -> None:
             for draft in drafts:
                 self._being_stored.pop(draft.job_id, None)
-            if future.exception() is None:
+            if future.exception() is None and not isinstance(future.result(), sharing.Raised):
                 on_stored(future.result())
 
         self._being_stored.update(dict.fromkeys((draft.job_id for draft in drafts), stored))
@@ -133,7 +135,7 @@ class PostgresStore:
         ended = {one.lease.seq for one in settlements}
         made_room = not self._capped.isdisjoint(ended)
         self._capped -= ended
-        if handed_back or made_room or any(one.window is not None or one.resumed for one in settled):
+        if handed_back or made_room or any(one.window is not None or one.resumed or one.freed or one.receipts for one in settled):
             self._ring()
         return settled
 
@@ -157,6 +159,9 @@ class PostgresStore:
     async def lapsed(self, leases: Sequence[Lease]) -> list[Lease]:
         return await self._line("questions").do(settling.lapsed, leases) if leases else []
 
+    async def held(self, leases: Sequence[Lease]) -> list[Lease]:
+        return await self._line("questions").do(settling.held, leases) if leases else []
+
     # -- people
 
     async def find(self, query: JobQuery) -> list[Job]:
@@ -174,6 +179,16 @@ class PostgresStore:
         sent = await self._line("synced").do(people.retry, (replace(_only(query, RETRYABLE), newest_first=False), now, restart))
         self._ring()
         return sent
+
+    async def hold(self, query: JobQuery, until: float, now: float) -> list[Job]:
+        held = await self._line("synced").do(people.hold, (_only(query, UNFINISHED), until, now))
+        self._ring()
+        return held
+
+    async def unhold(self, query: JobQuery, now: float) -> list[Job]:
+        freed = await self._line("synced").do(people.unhold, (_only(query, UNFINISHED), now))
+        self._ring()
+        return freed
 
     async def give_up(self, query: JobQuery, transition_of: Callable[[Job], Transition], now: float) -> list[tuple[Job, Transition]]:
         narrowed = _only(query, frozenset({Status.RATE_LIMITED}))
