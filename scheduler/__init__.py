@@ -1,5 +1,6 @@
 """A scheduler for AI jobs that lives inside your Python process: the public names."""
 
+from scheduler.batches import Batch, BatchReceipt
 from scheduler.calls import Call, JobPool
 from scheduler.chunks import Chunk, ItemFailed, Report
 from scheduler.context import JobContext
@@ -33,10 +34,13 @@ from scheduler.pauses import PauseWindow
 from scheduler.registry import Registry, Resources
 from scheduler.runtime import Scheduler
 from scheduler.settings import Settings
+from scheduler.slices import Left
 
 __all__ = [
     "AIProviderError",
     "AuthError",
+    "Batch",
+    "BatchReceipt",
     "Call",
     "Chunk",
     "ConfigError",
@@ -52,6 +56,7 @@ __all__ = [
     "Job",
     "JobContext",
     "JobPool",
+    "Left",
     "NewJob",
     "NotFoundError",
     "OverloadedError",

@@ -57,6 +57,7 @@ class Attempt:
         "disowned",
         "follow_ups",
         "handed_over",
+        "held_since",
         "in_call",
         "limit_s",
         "policy",
@@ -87,6 +88,7 @@ class Attempt:
         self._left_s = 0.0
         self.follow_ups: Sequence[Draft] = ()
         #: Where it is to end of its own accord: nowhere, at the next chunk, or at the next chunk or checkpoint.
+        self.held_since: float | None = None
         self.stop_at: Literal["", "chunk", "checkpoint"] = ""
 
     @property

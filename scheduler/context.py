@@ -42,6 +42,8 @@ class Desk(Protocol):
 class Run(Protocol):
     """The attempt that runs the handler (``attempt.py``)."""
 
+    started: float
+
     def held(self) -> AbstractContextManager[None]:
         """The time limit stands still meanwhile."""
         ...
@@ -167,7 +169,7 @@ class JobContext:
         before = self.job.progress
         if before is not None and self.job.state_json is not None:
             self._percent = before.percent
-        self._pace = Pace(self._desk.monotonic(), self._percent, None if before is None else before.rate)
+        self._pace = Pace(self._run.started, self._percent, None if before is None else before.rate)
 
     async def checkpoint(self, state: Any) -> None:
         """Store ``state`` (JSON); durable when this returns. The next attempt starts with it as ``job.state``.

@@ -48,6 +48,8 @@ class Limits:
     """When a bounded run ends by itself."""
 
     until_empty: bool = False
+    max_seconds: float | None = None
+    max_jobs: int | None = None
 
 
 class Dispatcher:
@@ -88,6 +90,8 @@ class Dispatcher:
         self._stopping: Literal["no", "draining", "now"] = "no"
         self._grace_ends = float("inf")
         self._failing = False
+        self._may_start = float("inf")
+        self._slice_ends = self._slice_drains = float("inf")
 
     # -- the inbox: plain calls in the same loop, each a note and a ring
 
@@ -126,11 +130,11 @@ class Dispatcher:
             if attempt.job.job_id in wanted:
                 attempt.stop(Cancelled(), self._clock.monotonic())
 
-    def stop(self, grace_s: float) -> None:
-        """Claim no more; after ``grace_s`` seconds hand back what still runs."""
+    def stop(self, grace_s: float, *, at_chunks: bool = True) -> None:
+        """Claim no more; after ``grace_s`` seconds hand back what still runs. Jobs ``at_chunks`` need not be finished."""
         self._stopping = "draining" if self._stopping == "no" else self._stopping
         self._grace_ends = min(self._grace_ends, self._clock.monotonic() + grace_s)
-        for attempt in self.running:
+        for attempt in self.running if at_chunks else ():
             attempt.stop_at = attempt.stop_at or "chunk"
         self._news.set()
 
@@ -161,8 +165,11 @@ class Dispatcher:
 
     async def run(self, slots: Slots[Attempt], limits: Limits) -> None:
         """Dispatch until stopped, or until the limits are reached."""
+        self._bound(limits)
         while not self.stopping:
             self._news = anyio.Event()
+            if self._is_slice_over():
+                break
             try:
                 if await self.run_once(slots):
                     continue
@@ -174,6 +181,21 @@ class Dispatcher:
                 await self._refused(error)
             await self._rest()
         await self._drain()
+
+    def _bound(self, limits: Limits) -> None:
+        if limits.max_jobs is not None:
+            self._may_start = limits.max_jobs
+        if limits.max_seconds is not None:
+            self._slice_ends = self._clock.monotonic() + limits.max_seconds
+            self._slice_drains = self._slice_ends - min(self._engine.drain_grace_s, limits.max_seconds / 4)
+
+    def _is_slice_over(self) -> bool:
+        """A slice's time or jobs are used up: from now on it only drains."""
+        if self._clock.monotonic() >= self._slice_drains:
+            self.stop(max(0.0, self._slice_ends - self._clock.monotonic()))
+        elif self._may_start < 1:
+            self.stop(max(0.0, self._slice_ends - self._clock.monotonic()), at_chunks=False)
+        return self.stopping
 
     async def run_once(self, slots: Slots[Attempt]) -> bool:
         """One turn: claim and start, else look at the store if that is due. True if there may be more to do at once."""
@@ -196,6 +218,7 @@ class Dispatcher:
 
     def _start(self, claims: list[Claim], slots: Slots[Attempt]) -> None:
         attempts = [self._runner.attempt(claim) for claim in claims]
+        self._may_start -= len(attempts)
         now = self._clock.monotonic()
         for attempt in attempts:
             self.running[attempt] = None
@@ -244,10 +267,12 @@ class Dispatcher:
     async def _check_running(self) -> None:
         """Stop what was cancelled or taken over; give up on handlers that ignore it."""
         now = self._clock.monotonic()
-        lapsed = set(await self._store.lapsed([attempt.claim.lease for attempt in self.running if not attempt.disowned]))
+        leases = [attempt.claim.lease for attempt in self.running if not attempt.disowned]
+        lapsed, held = set(await self._store.lapsed(leases)), set(await self._store.held(leases))
         for attempt in list(self.running):
             if attempt.claim.lease in lapsed:
                 attempt.stop(Cancelled(), now)
+            self._see_hold(attempt, attempt.claim.lease in held, now)
             if attempt.disowned:
                 continue
             if attempt.stopped_at is not None and now - attempt.stopped_at > UNRESPONSIVE_S:
@@ -255,12 +280,24 @@ class Dispatcher:
             elif anyio.current_time() - attempt.deadline > UNRESPONSIVE_S:
                 await self._runner.disown(attempt, TimedOut(attempt.limit_s or 0.0, ignored_cancellation=True))
 
+    def _see_hold(self, attempt: Attempt, is_held: bool, now: float) -> None:
+        """A job that somebody paused stops where it can; after the grace period it is cancelled where it stands."""
+        if not is_held:
+            if attempt.held_since is not None:  # and let go again
+                attempt.held_since, attempt.stop_at = None, "chunk" if self.stopping else ""
+            return
+        if attempt.held_since is None:
+            attempt.held_since, attempt.stop_at = now, "checkpoint"
+        if now - attempt.held_since >= self._engine.drain_grace_s:
+            attempt.stop(Interrupted(), now)
+
     async def _rest(self) -> None:
         """Wait for news, or for the next thing that falls due by itself."""
         now = self._clock.monotonic()
         until = self._next_look
         if self._due is not None:
             until = min(until, now + max(0.0, self._due - self._clock.now()))
+        until = min(until, self._slice_drains)
         starts = [lane.next_start for lane in self._lanes.values() if lane.ready and lane.next_start > now]
         if self._next_start > now and any(lane.ready for lane in self._lanes.values()):
             starts.append(self._next_start)
@@ -339,7 +376,8 @@ class Dispatcher:
         await self._clock.sleep(min(self._engine.poll_interval_s, 1.0))
 
     def _free(self) -> int:
-        return min(self._engine.concurrency - len(self.running), self._engine.batch_size, 1 if self._engine.dispatch_delay_s else 1_000_000)
+        at_a_time = 1 if self._engine.dispatch_delay_s else self._engine.batch_size
+        return int(min(self._engine.concurrency - len(self.running), at_a_time, self._may_start))
 
     def _pool_room(self) -> dict[str, int]:
         room = {name: pool.concurrency for name, pool in self._settings.pools.items() if pool.concurrency is not None}

@@ -156,6 +156,25 @@ class JobLost(JobEnded):
 
 
 @dataclass(frozen=True, slots=True)
+class JobPaused(JobEvent):
+    """Somebody paused this very job. ``until``: seconds since the epoch, infinity until resumed."""
+
+    name: ClassVar[str] = "job.paused"
+    until: float
+
+    def fields(self) -> dict[str, Any]:
+        held = {} if self.until == float("inf") else {"paused_s": round(self.until - self.at, 3)}
+        return JobEvent.fields(self) | {"status": str(self.job.status) if isinstance(self.job, Job) else None} | held
+
+
+@dataclass(frozen=True, slots=True)
+class JobResumed(JobEvent):
+    """Somebody let a paused job go."""
+
+    name: ClassVar[str] = "job.resumed"
+
+
+@dataclass(frozen=True, slots=True)
 class JobCancelled(JobEvent):
     """``job.status`` is what it was before."""
 

@@ -19,6 +19,7 @@ MAX_PAUSE_S = 86_400.0
 AGAIN_S = 1.0
 POOL_PREFIX = "pool:"
 OWNER_PREFIX = "owner:"
+JOB_PREFIX = "job:"
 MANUAL = "manual"
 #: A provider fails for everybody, as far as anybody can tell.
 OUTAGE = "outage"

@@ -15,17 +15,20 @@ from typing import Any
 import anyio
 import structlog
 
+from scheduler.batches import Batch, BatchReceipt, batch_of, members
 from scheduler.bulk import Bulk
 from scheduler.clock import Clock, SystemClock
 from scheduler.dispatcher import Limits
 from scheduler.door import Door
 from scheduler.errors import ConfigError, InvalidJobError, NotFoundError, SchedulerError
-from scheduler.events import Events, JobCancelled, JobEnqueued, JobRequeued, LanePaused, LaneResumed
-from scheduler.job import RETRYABLE, UNFINISHED, Draft, Job, NewJob, Receipt, Status
+from scheduler.eta import ends_at
+from scheduler.events import Events, JobCancelled, JobEnqueued, JobPaused, JobRequeued, JobResumed, LanePaused, LaneResumed
+from scheduler.ids import job_id as new_id
+from scheduler.job import RETRYABLE, UNFINISHED, Draft, Item, Job, Ledger, NewJob, Receipt, Status
 from scheduler.keeper import release
 from scheduler.logs import LogWriter
 from scheduler.modules import load_routes
-from scheduler.pauses import POOL_PREFIX, PauseWindow
+from scheduler.pauses import JOB_PREFIX, MANUAL, OWNER_PREFIX, POOL_PREFIX, PauseWindow, pool_scope
 from scheduler.pools.portrait import portraits
 from scheduler.pools.records import Portrait
 from scheduler.registry import Registry, Resources
@@ -34,6 +37,7 @@ from scheduler.roster import Listed, roster
 from scheduler.selection import limited, query_for
 from scheduler.service import Service
 from scheduler.settings import Settings, load
+from scheduler.slices import Left, left
 from scheduler.stats import Stats, stats_of
 from scheduler.stores import open_store
 from scheduler.stores.base import JobQuery, Joins, Store
@@ -151,6 +155,22 @@ class Scheduler:
         """
         return Bulk(jobs, self._draft_now, self._store_drafts, self.clock.now)
 
+    async def enqueue_batch(
+        self,
+        jobs: Iterable[NewJob] | AsyncIterable[NewJob],
+        *,
+        name: str | None = None,
+        owner: str | None = None,
+        callback: NewJob | None = None,
+    ) -> BatchReceipt:
+        """Store many jobs as one batch, and ``callback``, a job that runs once when all of them have ended, whatever their end.
+
+        All belong to ``owner``. Without a ``name`` the batch gets a fresh one. Raises ``InvalidJobError``; what was stored before stays.
+        """
+        name = name or new_id(self.clock.now())
+        receipts = await self.enqueue_many(members(jobs, name, owner, callback))
+        return BatchReceipt(name, receipts[:-1], receipts[-1]) if callback is not None else BatchReceipt(name, receipts, None)
+
     def _draft_now(self, new: NewJob) -> Draft:
         if not isinstance(new, NewJob):
             raise InvalidJobError(f"enqueue_many takes NewJob records, not {type(new).__name__}")
@@ -197,12 +217,42 @@ class Scheduler:
         target_type: str | None = None,
         target_id: str | None = None,
         owner: str | None = None,
+        batch: str | None = None,
         limit: int = 100,
         before_seq: int | None = None,
     ) -> list[Job]:
         """Matching jobs, newest first; ``before_seq`` (the last one's ``seq``) gives the next page."""
-        query = query_for(status=status, reason=reason, task_type=task_type, target_type=target_type, target_id=target_id, owner=owner)
+        query = query_for(
+            status=status, reason=reason, task_type=task_type, target_type=target_type, target_id=target_id, owner=owner, batch=batch
+        )
         return await self.store.find(limited(query, limit, before_seq=before_seq))
+
+    async def batch(self, name: str, *, owner: str | None = None) -> Batch | None:
+        """How a batch stands: counts by status, and how much of it has ended. None if there is none (for ``owner``)."""
+        return await batch_of(self.store, check_text(name, "batch"), owner)
+
+    async def ledgers(self, job_id: str, *, owner: str | None = None) -> list[Ledger]:
+        """The passes of a long job over its items. Raises ``NotFoundError``."""
+        return await self.store.ledgers((await self._known(job_id, owner)).job_id)
+
+    async def items(
+        self, job_id: str, name: str = "items", *, failed: bool | None = None, owner: str | None = None, after: int = -1, limit: int = 1_000
+    ) -> list[Item]:
+        """What is recorded of the items of one pass, by position from ``after`` on. Raises ``NotFoundError``."""
+        job = await self._known(job_id, owner)
+        return await self.store.items(job.job_id, name, ok=None if failed is None else frozenset({not failed}), after=after, limit=limit)
+
+    async def ends_at(self, job: Job) -> float | None:
+        """When ``job`` will be done (seconds since the epoch), as far as its progress and the pauses tell."""
+        pool = self.settings.policy(job.task_type, pool=self.routes.pool(job.task_type)).pool
+        scopes = [job.task_type, *([pool_scope(pool)] if pool else []), *([OWNER_PREFIX + job.owner] if job.owner else [])]
+        return ends_at(job, await self.store.pauses(), scopes, self.clock.now())
+
+    async def _known(self, job_id: str, owner: str | None) -> Job:
+        job = await self.get(job_id, owner=owner)
+        if job is None:
+            raise NotFoundError(f"there is no job {job_id}")
+        return job
 
     async def stats(self, *, owner: str | None = None) -> Stats:
         """Counts by status, task type and reason; pauses; workers."""
@@ -243,14 +293,22 @@ class Scheduler:
         for job in jobs:
             self.events.emit(JobCancelled(now, job))
 
-    async def retry(self, job_id: str | None = None, *, owner: str | None = None, **which: Any) -> list[Job]:
+    async def retry(
+        self, job_id: str | None = None, *, owner: str | None = None, failed_items: bool = False, restart: bool = False, **which: Any
+    ) -> list[Job]:
         """Send a failed or cancelled job back to ``pending`` with fresh attempts, or all that match; returns them as they were.
 
-        Raises ``NotFoundError`` for an unknown id.
+        It goes on from its checkpoint and its ledgers, and tries failed items again; ``restart`` forgets all that.
+        With ``failed_items`` a job without such is refused. Raises ``NotFoundError`` for an unknown id.
         """
+        if failed_items:
+            if job_id is None or restart:
+                raise SchedulerError("failed_items goes with a job id, and not with restart")
+            if not any(ledger.failed for ledger in await self.ledgers(job_id, owner=owner)):
+                raise SchedulerError(f"job {job_id} has no failed items: retry it without failed_items")
         query = await self._selection(job_id, owner, RETRYABLE, which)
         sent: list[Job] = []
-        while portion := await self.store.retry(limited(query, PORTION, newest_first=False), self.clock.now()):
+        while portion := await self.store.retry(limited(query, PORTION, newest_first=False), self.clock.now(), restart=restart):
             sent.extend(portion)
             now = self.clock.now()
             for job in portion:
@@ -261,11 +319,10 @@ class Scheduler:
 
     async def _selection(self, job_id: str | None, owner: str | None, statuses: frozenset[Status], which: Mapping[str, Any]) -> JobQuery:
         if job_id is not None:
-            if await self.get(job_id, owner=owner) is None:
-                raise NotFoundError(f"there is no job {job_id}")
+            await self._known(job_id, owner)
             return JobQuery(job_ids=(job_id,), owner=owner, newest_first=False)
-        if not any(value is not None for value in which.values()):
-            raise SchedulerError("name a job id, or what to select by: status, reason, task_type, target_type or target_id")
+        if owner is None and not any(value is not None for value in which.values()):
+            raise SchedulerError("name a job id, or what to select by: status, reason, task_type, target_type, target_id, batch or owner")
         query = query_for(owner=owner, **which)
         if query.statuses is not None and not query.statuses <= statuses:
             wrong = ", ".join(sorted(query.statuses - statuses))
@@ -275,12 +332,19 @@ class Scheduler:
     # -- pauses
 
     async def pause(self, scope: str, for_s: float | None = None) -> PauseWindow:
-        """Close a task type, or ``pool:NAME``, for ``for_s`` seconds (None: until resumed). Extends, never shortens."""
+        """Close a task type, ``pool:NAME`` or ``owner:NAME``, for ``for_s`` seconds (None: until resumed). Extends, never shortens.
+
+        ``job:ID`` pauses one job: a waiting one waits, a running one stops at its next checkpoint or chunk, or is cancelled after
+        the grace period, its attempt given back. Raises ``NotFoundError`` for a job that is not there or has ended.
+        """
         self._check_scope(scope)
         if for_s is not None and not for_s >= 0:
             raise SchedulerError(f"for_s must be a number of seconds, 0 or more, not {for_s!r}")
         now = self.clock.now()
-        window = await self.store.pause(scope, float("inf") if for_s is None else now + for_s, now)
+        until = float("inf") if for_s is None else now + for_s
+        if scope.startswith(JOB_PREFIX):
+            return await self._hold(scope, until, now)
+        window = await self.store.pause(scope, until, now)
         self.events.emit(LanePaused(now, window))
         if self._service is not None:
             self._service.dispatcher.look()
@@ -290,6 +354,8 @@ class Scheduler:
         """Open a scope by hand; returns the pause that was lifted, None if there was none."""
         self._check_scope(scope)
         now = self.clock.now()
+        if scope.startswith(JOB_PREFIX):
+            return await self._unhold(scope, now)
         if scope.startswith(POOL_PREFIX):
             await release(self.store, scope.removeprefix(POOL_PREFIX), now)
         window = await self.store.resume(scope, now)
@@ -299,31 +365,65 @@ class Scheduler:
                 self._service.dispatcher.look()
         return window
 
+    async def _hold(self, scope: str, until: float, now: float) -> PauseWindow:
+        job = await self._known(scope.removeprefix(JOB_PREFIX), None)
+        if job.status.is_terminal:
+            raise NotFoundError(f"job {job.job_id} is {job.status}: there is nothing to pause")
+        held = await self.store.hold(JobQuery(job_ids=(job.job_id,)), until, now)
+        for job in held:
+            self.events.emit(JobPaused(now, job, until))
+        if self._service is not None:
+            self._service.dispatcher.look()
+        return PauseWindow(scope, until, MANUAL, now, None, 0, None)
+
+    async def _unhold(self, scope: str, now: float) -> PauseWindow | None:
+        job = await self._known(scope.removeprefix(JOB_PREFIX), None)
+        freed = await self.store.unhold(JobQuery(job_ids=(job.job_id,)), now)
+        for job in freed:
+            self.events.emit(JobResumed(now, job))
+        if self._service is not None:
+            self._service.dispatcher.look()
+        return PauseWindow(scope, now, MANUAL, now, None, 0, None) if freed else None
+
     async def pauses(self) -> list[PauseWindow]:
         """The stored pauses. A task type is also held by its pool's pause, ``pool:NAME``."""
         return await self.store.pauses()
 
     def _check_scope(self, scope: str) -> None:
-        if not scope or not isinstance(scope, str) or scope == POOL_PREFIX or len(scope) > 512 or not scope.isprintable():
-            raise SchedulerError(f"scope {scope!r} is not a task type, nor pool:NAME")
+        if (
+            not scope
+            or not isinstance(scope, str)
+            or scope in (POOL_PREFIX, OWNER_PREFIX, JOB_PREFIX)
+            or len(scope) > 512
+            or not scope.isprintable()
+        ):
+            raise SchedulerError(f"scope {scope!r} is not a task type, nor pool:NAME, owner:NAME or job:ID")
 
     # -- running
 
-    async def run(self, *, until_empty: bool = False) -> None:
+    async def run(self, *, until_empty: bool = False, max_seconds: float | None = None, max_jobs: int | None = None) -> Left:
         """Run jobs until ``stop`` is called; ``until_empty``: until nothing is left, pauses and retries waited out.
+
+        ``max_seconds`` and ``max_jobs`` bound a slice of work: it takes no longer, and starts no more, than that. In its last
+        quarter, at most ``drain_grace_s``, nothing starts and jobs in chunks stop at the next one; what still runs at its end is
+        handed back, attempt given back. It ends sooner when nothing is left. Returns what is left.
 
         Cancelling this call hands running jobs back at once. Raises ``ConfigError`` if it runs already.
         """
         if self._service is not None:
             raise ConfigError("this scheduler is running already: one run() at a time")
+        for what, bound in (("max_seconds", max_seconds), ("max_jobs", max_jobs)):
+            if bound is not None and not bound > 0:
+                raise SchedulerError(f"{what} must be above 0, not {bound!r}")
         logger: Callable[..., Any] = self._logs.logger if self._logs is not None else structlog.get_logger
         self._service = Service(
             self.store, self.routes, self.settings, self.resources, self.events, self.clock, self._rng, logger, self._draft_now
         )  # fmt: skip
         try:
-            await self._service.run(Limits(until_empty=until_empty))
+            await self._service.run(Limits(until_empty or max_seconds is not None or max_jobs is not None, max_seconds, max_jobs))
         finally:
             self._service = None
+        return await left(self.store, self.clock.now())
 
     def stop(self, *, grace_s: float | None = None) -> None:
         """End ``run``: claim no more, give running jobs ``grace_s`` seconds (``drain_grace_s``), hand back the rest."""

@@ -24,9 +24,10 @@ def query_for(
     target_type: str | None = None,
     target_id: str | None = None,
     owner: str | None = None,
+    batch: str | None = None,
 ) -> JobQuery:
     """The query for these words, each one or several. Raises ``SchedulerError`` for a status that does not exist."""
-    for what, word in (("target_type", target_type), ("target_id", target_id), ("owner", owner)):
+    for what, word in (("target_type", target_type), ("target_id", target_id), ("owner", owner), ("batch", batch)):
         if word is not None:
             check_text(word, what, limit=2_048)
     statuses = _words(status)
@@ -37,6 +38,7 @@ def query_for(
         target_type=target_type,
         target_id=target_id,
         owner=owner,
+        batch=batch,
     )
 
 

@@ -81,6 +81,8 @@ for _name, _verb, _panel in (
     ("enqueue", enqueue.enqueue, _JOBS),
     ("jobs", jobs.jobs, _JOBS),
     ("show", jobs.show, _JOBS),
+    ("items", jobs.items, _JOBS),
+    ("batch", jobs.batch, _JOBS),
     ("cancel", jobs.cancel, _JOBS),
     ("retry", jobs.retry, _JOBS),
     ("pause", pauses.pause, _OPERATING),

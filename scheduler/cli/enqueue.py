@@ -32,7 +32,7 @@ _MAX_LINE_BYTES = 2_000_000
 #: Bad lines kept for ``--json``; all are told on standard error and counted.
 _MAX_ERRORS = 1_000
 _FIELDS = frozenset(NewJob._fields)
-_FOR_ONE = ("payload", "priority", "run_after", "unique_key", "owner", "max_attempts", "timeout_s", "force")
+_FOR_ONE = ("payload", "priority", "run_after", "unique_key", "owner", "max_attempts", "timeout_s", "force", "batch", "after", "if_failed")
 
 
 def enqueue(
@@ -53,6 +53,11 @@ def enqueue(
         float | None, typer.Option("--timeout", help="Time limit of an attempt", metavar="DURATION", parser=options.parse_duration)
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Run it although nothing has changed")] = False,
+    batch: Annotated[str | None, typer.Option("--batch", help="Count the job among this batch", metavar="NAME")] = None,
+    after: Annotated[
+        list[str] | None, typer.Option("--after", help="Run it when this job, or batch:NAME, has ended (may be given again)", metavar="ID")
+    ] = None,
+    if_failed: Annotated[str | None, typer.Option("--if-failed", help="If one failed: fail, cancel or run", metavar="WHAT")] = None,
     source: Annotated[
         str | None, typer.Option("--from", help="Enqueue each line of this JSONL file (- for standard input)", metavar="FILE")
     ] = None,
@@ -63,7 +68,7 @@ def enqueue(
 ) -> None:
     """Store one job, or each line of a file; durable when it returns."""
     settings = options.settings_for(config, store, assign)
-    given = (payload, priority, run_after, unique_key, owner, max_attempts, timeout_s, force)
+    given = (payload, priority, run_after, unique_key, owner, max_attempts, timeout_s, force, batch, after, if_failed)
     if source is not None:
         if task_type is not None or any(given):
             raise SchedulerError("--from takes everything from the lines: leave out the task type and the options of a single job")
@@ -71,7 +76,7 @@ def enqueue(
         return
     if task_type is None:
         raise SchedulerError("say what to enqueue: a TASK_TYPE, or --from FILE")
-    fields = dict(zip(_FOR_ONE, given, strict=True))
+    fields = {name: value for name, value in zip(_FOR_ONE, given, strict=True) if value is not None}
     fields |= {"task_type": task_type, "target_type": target_type, "target_id": target_id, "payload": _payload(payload)}
     _one(options.opened(settings, with_routes=True), fields, as_json)
 

@@ -40,6 +40,7 @@ Reasons = Annotated[list[str] | None, typer.Option("--reason", help="Only jobs w
 TaskTypes = Annotated[list[str] | None, typer.Option("--type", help="Only jobs of this task type (may be given again)", metavar="TYPE")]
 TargetType = Annotated[str | None, typer.Option("--target-type", help="Only jobs on this type of target", metavar="TYPE")]
 TargetId = Annotated[str | None, typer.Option("--target-id", help="Only jobs on this target", metavar="ID")]
+Batch = Annotated[str | None, typer.Option("--batch", help="Only jobs of this batch", metavar="NAME")]
 Owner = Annotated[str | None, typer.Option("--owner", help="Only jobs of this owner", metavar="OWNER")]
 
 #: A command's own flags as settings, by section; None stands for "not given".

@@ -12,12 +12,12 @@ from scheduler.cli.tables import Column, table
 from scheduler.clock import SystemClock
 from scheduler.errors import ConfigError
 from scheduler.modules import load_routes
-from scheduler.pauses import MANUAL, POOL_PREFIX, Gate, PauseWindow, pool_scope
+from scheduler.pauses import JOB_PREFIX, MANUAL, OWNER_PREFIX, POOL_PREFIX, Gate, PauseWindow, pool_scope
 from scheduler.registry import Registry, Routes
 from scheduler.settings import Settings, TaskTypeSettings
 from scheduler.stats import pause_dict
 
-Scope = Annotated[str, typer.Argument(help="A task type, or pool:NAME", metavar="SCOPE")]
+Scope = Annotated[str, typer.Argument(help="A task type, pool:NAME, owner:NAME or job:ID", metavar="SCOPE")]
 _GATES = {Gate.CLOSED: "closed", Gate.PROBE: "one probe may start", Gate.PROBING: "a probe is running"}
 
 
@@ -32,7 +32,7 @@ def pause(
     store: options.StoreUrl = None,
     assign: options.Assignments = None,
 ) -> None:
-    """Let no job of a task type or pool start. A longer pause that stands already stays."""
+    """Let no job of a task type, pool or owner start, or stop one job. A longer pause that stands already stays."""
     settings = options.settings_for(config, store, assign)
 
     async def change() -> PauseWindow:
@@ -56,7 +56,7 @@ def resume(
     store: options.StoreUrl = None,
     assign: options.Assignments = None,
 ) -> None:
-    """Open a task type or pool again, whoever closed it."""
+    """Open a task type, pool or owner again, whoever closed it, or let one job go on."""
     settings = options.settings_for(config, store, assign)
 
     async def change() -> PauseWindow | None:
@@ -155,6 +155,8 @@ def registry_or_none(settings: Settings) -> Registry | None:
 
 def _doubt(scope: str, settings: Settings) -> None:
     """Say so when a scope is none that this configuration knows: it may be misspelt."""
+    if scope.startswith((OWNER_PREFIX, JOB_PREFIX)):
+        return  # of those it knows nothing
     routes = routes_or_none(settings)
     if routes is None:
         return

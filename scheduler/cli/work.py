@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from functools import partial
 from typing import Annotated
 
@@ -23,6 +24,7 @@ from scheduler.clock import SystemClock
 from scheduler.job import UNFINISHED
 from scheduler.runtime import Scheduler
 from scheduler.settings import Settings
+from scheduler.slices import Left
 from scheduler.stores.base import JobQuery
 
 SOME_FAILED = 1
@@ -31,6 +33,11 @@ _LOOK_EVERY_S = 2.0
 
 def run(
     until_empty: Annotated[bool, typer.Option("--until-empty", help="End when nothing is left; pauses and retries are waited out")] = False,
+    for_s: Annotated[
+        float | None,
+        typer.Option("--for", help="A slice of work: end within so long, as 20s", metavar="DURATION", parser=options.parse_duration),
+    ] = None,
+    max_jobs: Annotated[int | None, typer.Option("--max-jobs", min=1, help="End after so many jobs were started", metavar="N")] = None,
     concurrency: options.Concurrency = None,
     log_level: options.LogLevel = None,
     as_json: options.AsJson = False,
@@ -38,26 +45,45 @@ def run(
     store: options.StoreUrl = None,
     assign: options.Assignments = None,
 ) -> None:
-    """Run jobs until stopped (Ctrl-C, SIGTERM), or until none are left. Exits with 1 if one failed."""
+    """Run jobs until stopped (Ctrl-C, SIGTERM), until none are left, or for a slice of work. Exits with 1 if one failed."""
     more: options.More = {"scheduler": {"concurrency": concurrency}, "log": {"level": log_level}}
     settings = options.settings_for(config, store, assign, more)
     quiet = until_empty and log_level is None
     scheduler = Scheduler.open(with_quiet_log(settings) if quiet else settings)
     tally = Tally(expecting=False)
+    bounds = _Bounds(until_empty, for_s, max_jobs)
     began = SystemClock.monotonic()
 
     def told() -> int:
         seconds = SystemClock.monotonic() - began
         if as_json:
-            render.emit_json(counts_of(tally) | {"seconds": round(seconds, 3)}, indent=None)
+            left = {} if bounds.left is None else {"left": bounds.left.to_dict()}
+            render.emit_json(counts_of(tally) | {"seconds": round(seconds, 3)} | left, indent=None)
         else:
             report.show_run(tally, seconds)
+            if bounds.left is not None:
+                render.say(f"left: {render.plural(bounds.left.jobs, 'unfinished job')}")
         return SOME_FAILED if tally.failed else 0
 
-    run_and_exit(partial(_run, scheduler, tally, until_empty), told)
+    run_and_exit(partial(_run, scheduler, tally, bounds), told)
 
 
-async def _run(scheduler: Scheduler, tally: Tally, until_empty: bool) -> None:
+@dataclass
+class _Bounds:
+    """When the run ends by itself. ``left``: what a slice of work left."""
+
+    until_empty: bool
+    for_s: float | None
+    max_jobs: int | None
+    left: Left | None = None
+
+    async def run(self, scheduler: Scheduler) -> None:
+        left = await scheduler.run(until_empty=self.until_empty, max_seconds=self.for_s, max_jobs=self.max_jobs)
+        if self.for_s is not None or self.max_jobs is not None:
+            self.left = left
+
+
+async def _run(scheduler: Scheduler, tally: Tally, bounds: _Bounds) -> None:
     """Run and count; with a display when there is an end to come nearer to."""
     tally.follow(scheduler.events)
     left = _Left(scheduler)
@@ -65,13 +91,13 @@ async def _run(scheduler: Scheduler, tally: Tally, until_empty: bool) -> None:
     async with scheduler, following_catalog(scheduler):
         with StopOnSignals(scheduler, lambda: SOME_FAILED if tally.failed else 0):
             async with anyio.create_task_group() as beside:
-                if until_empty:
+                if bounds.until_empty:
                     beside.start_soon(left.run)
                     with Ticker(view.plain, view.drawn) as ticker:
                         beside.start_soon(ticker.run)
-                        await scheduler.run(until_empty=True)
+                        await bounds.run(scheduler)
                 else:
-                    await scheduler.run()
+                    await bounds.run(scheduler)
                 beside.cancel_scope.cancel()
 
 

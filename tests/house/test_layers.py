@@ -66,12 +66,14 @@ MOVING_PARTS = """
     service
 """
 COMPOSITION = """
+    batches
     bulk
     door
     modules
     selection
     stats
     roster
+    slices
     runtime
     scheduler
 """

@@ -56,12 +56,8 @@ async def enter(asks: Asks, draft: Draft) -> None:
             )
         elif failed and draft.if_failed != "run":
             doomed = f"{draft.if_failed} {name}"
-    await asks.fetch(
-        "UPDATE @schema@.jobs SET blockers = $2::bigint, doomed = $3, ready = CASE WHEN $2::bigint > 0 THEN NULL ELSE ready END WHERE seq = $1",
-        seq,
-        0 if doomed is not None else blockers,
-        doomed,
-    )
+    changed = "SET blockers = $2::bigint, doomed = $3, ready = CASE WHEN $2::bigint > 0 THEN NULL ELSE ready END"
+    await asks.fetch(f"UPDATE @schema@.jobs {changed} WHERE seq = $1", seq, 0 if doomed is not None else blockers, doomed)
 
 
 def _key(draft: Draft, name: str) -> str:
