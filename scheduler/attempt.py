@@ -243,7 +243,8 @@ class Runner:
             is_last=is_last,
             in_call=attempt.in_call,
         )
-        return decide(job, outcome, attempt.policy, now, self._rng, is_outage=is_outage)
+        is_doubtful = not is_outage and self._health.is_doubtful(pool, job, outcome, now, began_at=attempt.started, in_call=attempt.in_call)
+        return decide(job, outcome, attempt.policy, now, self._rng, is_outage=is_outage, is_doubtful=is_doubtful)
 
     async def disown(self, attempt: Attempt, outcome: Outcome) -> None:
         """End an attempt whose handler ignores its cancellation; the handler keeps its slot."""

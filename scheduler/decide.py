@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -39,6 +40,7 @@ from scheduler.outcome import (
 )
 from scheduler.pauses import OUTAGE, PauseRequest, clamp_retry_after, pool_scope
 from scheduler.policy import (
+    LAST_ATTEMPT_AFTER_S,
     OUTAGE_PAUSE_CAP_S,
     OUTAGE_PAUSE_S,
     OVERLOAD_PAUSE_S,
@@ -67,14 +69,20 @@ _LOUDEST_FIRST: tuple[type[BaseException], ...] = (
 _WORD = re.compile(r"[a-z][a-z0-9_]{0,63}")
 
 
-def decide(job: Job, outcome: Outcome, policy: Policy, now: float, rng: Random, *, is_outage: bool = False) -> Transition:
+def decide(
+    job: Job, outcome: Outcome, policy: Policy, now: float, rng: Random, *, is_outage: bool = False, is_doubtful: bool = False
+) -> Transition:
     """The transition that ``outcome`` asks for. ``job`` is the record as claimed (attempt counted).
 
-    ``is_outage``: this failure is one of a row that no job of its pool escaped.
+    ``is_outage``: this failure is one of a row that no job of its pool escaped. ``is_doubtful``: the provider failed, and nothing shows
+    that it works for others; then the last attempt waits, so as not to be wasted in the same trouble.
     """
     if is_outage:
         return _outage(job, outcome, policy, now)
-    return _DECISIONS[type(outcome)](job, outcome, policy, now, rng)
+    transition = _DECISIONS[type(outcome)](job, outcome, policy, now, rng)
+    if is_doubtful and transition.run_after is not None and job.attempts == _allowed(job, policy) - 1 > 0:
+        return replace(transition, run_after=transition.run_after + rng.uniform(*LAST_ATTEMPT_AFTER_S))
+    return transition
 
 
 def health_of(outcome: Outcome, now: float, *, in_call: bool) -> bool | None:
@@ -244,10 +252,13 @@ def _again(
     floor_s: float | None = None,
 ) -> Transition:
     """Another counted attempt after backoff, or ``final`` when they are used up."""
-    allowed = job.max_attempts if job.max_attempts is not None else policy.max_attempts
-    if job.attempts >= allowed:
+    if job.attempts >= _allowed(job, policy):
         return Transition(final, reason, text)
     return Transition(Status.RETRY_AI, reason, text, run_after=now + backoff_s(policy, job.attempts, rng, floor_s))
+
+
+def _allowed(job: Job, policy: Policy) -> int:
+    return job.max_attempts if job.max_attempts is not None else policy.max_attempts
 
 
 def loudest(error: BaseException, now: float) -> BaseException:

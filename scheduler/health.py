@@ -68,6 +68,12 @@ class Health:
         given_back_at = self._given_back.get(job.job_id)
         return job.attempts - (given_back_at is not None and (job.started_at or 0.0) <= given_back_at)
 
+    def is_doubtful(self, pool: str, job: Job, outcome: Outcome, now: float, *, began_at: float, in_call: bool) -> bool:
+        """Whether ``outcome`` is the provider's failure, nobody who began later has succeeded yet, and nothing is held against ``job``."""
+        seen = self._pools[pool]
+        fails = health_of(outcome, now, in_call=in_call) is False
+        return fails and seen.worked_at < began_at and job.job_id not in seen.suspects.weights
+
     async def is_outage(
         self,
         pool: str,
@@ -91,8 +97,8 @@ class Health:
             works = health_of(outcome, now, in_call=in_call)
             if works:
                 self._worked(pool, seen, lease, began_at, now)
-            if works is not False:
-                return False
+            if works is not False or (seen.suspects.is_known(lease.job_id) and pool_scope(pool) in lease.probing):
+                return False  # a known job only probes if nobody else is there: it fails whoever succeeds, and comes to its end
             if await self._failed(pool, seen, lease, began_at, ended_at, now):
                 return True
             seen.undecided.add(lease)
@@ -127,9 +133,7 @@ class Health:
             suspects.over(began_at)  # it could start freely: another worker's probe, or a person, opened the pool
             streak.succeeded()
             self._events.emit(PoolOutage(now, pool, "ended"))
-        if (
-            streak.is_outage or is_probe
-        ):  # closed already, be it by another worker or for another reason: a probe's failure is nobody's fault
+        if streak.is_outage or is_probe:  # a probe's failure is nobody's fault, whoever closed the pool and why
             suspects.failed(lease.job_id, began_at)
             return True
         earlier = [] if suspects.is_known(lease.job_id) else streak.failed(lease)

@@ -16,6 +16,8 @@ QUOTA_PAUSE_S = 3_600.0
 QUOTA_PAUSE_CAP_S = 86_400.0
 #: Between two probes of a provider that is down: short enough to notice soon that it is back.
 OUTAGE_PAUSE_S, OUTAGE_PAUSE_CAP_S = 5.0, 60.0
+#: A last attempt waits so many seconds more, at random, where nothing shows that the provider works: most troubles are shorter.
+LAST_ATTEMPT_AFTER_S = (25.0, 45.0)
 
 
 @dataclass(frozen=True, slots=True)

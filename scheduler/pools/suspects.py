@@ -5,6 +5,7 @@ failed in one is a *suspect* until it succeeds: others probe, while there are ot
 
     it made the outage, and the first probe ended it      ──▶ known: it makes no outage any more
     it failed in two outages that others' successes ended ──▶ known
+    an outage's probe, another job, fails as well         ──▶ nobody is known any more: it is the provider
 
 Does not belong here: how many failures make an outage (``streak.py``).
 """
@@ -65,7 +66,7 @@ class Suspects:
             self.accused.add(job_id)  # was under way with the others, and shows no more than they do
         else:
             if job_id not in self.accused:
-                self.accused.clear()  # it is the provider, or this one ails as well
+                self._acquit()  # it is the provider, or this one ails as well
             if job_id in self.turn:
                 self.turn.clear()  # all had theirs
             if self.turn or job_id in self.weights:
@@ -90,6 +91,11 @@ class Suspects:
         for some in (self.failed_now, self.accused, self.turn):
             some.clear()
         self._avoid = None
+
+    def _acquit(self) -> None:
+        """Nothing is held against anybody; who failed is a suspect still."""
+        self.accused.clear()
+        self.weights = dict.fromkeys(self.weights, 0)
 
     def _add(self, job_id: str) -> None:
         self.failed_now.add(job_id)

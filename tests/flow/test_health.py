@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 
 import anyio
 import pytest
@@ -15,7 +16,7 @@ from scheduler.outcome import Outcome, Raised, Returned
 from scheduler.pauses import OUTAGE, PauseWindow
 from scheduler.stores.base import Settlement, Want
 from scheduler.stores.memory import MemoryStore
-from tests.support.jobs import T0, a_draft, a_request
+from tests.support.jobs import T0, a_draft, a_job, a_request
 from tests.support.virtual_time import in_virtual_time
 
 FAILED = Raised(AIProviderError())
@@ -133,3 +134,17 @@ async def test_a_store_that_cannot_be_asked_excuses_nothing() -> None:
 
     pool.store.pauses = refuses  # type: ignore[method-assign]
     assert not await pool.end(1, FAILED, 0.0)
+
+
+@in_virtual_time
+async def test_a_provider_is_doubtful_until_somebody_who_began_later_succeeds() -> None:
+    pool = Patient()
+    pool.begin(2)
+    doubts = partial(pool.health.is_doubtful, "main", a_job(), FAILED, T0, in_call=False)
+    assert not await pool.end(1, FAILED, 5.0)
+    assert doubts(began_at=5.0)
+    await pool.end(2, Returned(None), 4.0)
+    assert doubts(began_at=5.0)
+    await pool.end(3, Returned(None), 6.0)
+    assert not doubts(began_at=5.0)
+    assert not pool.health.is_doubtful("main", a_job(), Raised(ValueError()), T0, began_at=9.0, in_call=False), "its own"

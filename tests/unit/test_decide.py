@@ -38,7 +38,7 @@ from scheduler.outcome import (
     Unroutable,
     WaitedTooLong,
 )
-from scheduler.policy import Policy
+from scheduler.policy import LAST_ATTEMPT_AFTER_S, Policy
 from tests.support.jobs import T0, a_job
 
 COUNTED = "counted"  # tried again while attempts are left
@@ -339,3 +339,20 @@ class TestDescriptions:
 
     def test_a_long_message_is_cut(self) -> None:
         assert len(describe(ValueError("x" * 1_000_000))) == 2_000
+
+
+@pytest.mark.parametrize(("attempts", "waits"), [(1, False), (2, True), (3, False)])
+def test_only_a_last_attempt_waits_longer_while_nothing_shows_that_the_provider_works(attempts: int, waits: bool) -> None:
+    job, failed = a_job(attempts=attempts, max_attempts=3), Raised(AIProviderError())
+    plain = decide(job, failed, Policy(), NOW, Random(1))
+    doubtful = decide(job, failed, Policy(), NOW, Random(1), is_doubtful=True)
+    more_s = (doubtful.run_after or 0.0) - (plain.run_after or 0.0)
+    assert (doubtful.status, doubtful.reason) == (plain.status, plain.reason)
+    assert LAST_ATTEMPT_AFTER_S[0] <= more_s <= LAST_ATTEMPT_AFTER_S[1] if waits else more_s == 0.0
+
+
+def test_a_job_that_is_allowed_two_attempts_waits_before_the_second_one_that_is_allowed_one_has_none() -> None:
+    doubtful = decide(a_job(attempts=1, max_attempts=2), Raised(AIProviderError()), Policy(), NOW, Random(1), is_doubtful=True)
+    assert (doubtful.run_after or 0.0) >= NOW + LAST_ATTEMPT_AFTER_S[0]
+    ended = decide(a_job(attempts=1, max_attempts=1), Raised(AIProviderError()), Policy(), NOW, Random(1), is_doubtful=True)
+    assert ended.status is Status.FAILED_AI

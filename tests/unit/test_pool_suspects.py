@@ -96,3 +96,12 @@ def test_the_oldest_are_forgotten() -> None:
         suspects.failed(f"job-{number}", PROBE)
     assert suspects.avoid == tuple(f"job-{number}" for number in range(REMEMBERED, 2 * REMEMBERED))
     assert len(suspects.failed_now) == REMEMBERED
+
+
+def test_nobody_is_known_any_more_once_another_jobs_probe_failed_too() -> None:
+    suspects = in_outage("a", "b", "c")
+    suspects.succeeded("healthy", PROBE)
+    suspects.found(["a", "d", "e"], FOUND + 100.0)
+    suspects.failed("probe", PROBE + 100.0)
+    assert not any(map(suspects.is_known, ("a", "b", "c", "d", "e", "probe")))
+    assert set(suspects.avoid) == {"a", "b", "c", "d", "e", "probe"}
