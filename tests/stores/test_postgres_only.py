@@ -86,6 +86,40 @@ class TestTheSchema:
         async with opened(lambda: PostgresStore(where), 3) as stores:
             assert ids(await everything(stores[0])) == [draft.job_id]
 
+    async def test_a_release_is_migrated_while_workers_of_the_one_before_are_at_work(
+        self, postgres: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A migration that raised its locks half way met theirs: the new service did not start."""
+        where = with_schema(postgres, a_schema())
+        scripts = schema.migrations()
+        before = len(scripts) - 1  # what this release calls is there
+        with monkeypatch.context() as earlier:
+            earlier.setattr(schema, "migrations", lambda: scripts[:before])
+            old = PostgresStore(where)
+            await old.open()
+        over = asyncio.Event()
+        ended = 0
+
+        async def work(name: str) -> None:
+            nonlocal ended
+            while not over.is_set():
+                await put(old, *(a_draft(task_type=name) for _ in range(20)))
+                claims = await claim(old, want(name, 20))
+                ended += sum(one.applied for one in await old.settle([Settlement(one.lease, DONE) for one in claims], T0))
+
+        async with asyncio.TaskGroup() as tasks:
+            for number in range(4):
+                tasks.create_task(work(f"lane-{number}"))
+            await asyncio.sleep(0.2)
+            async with opened(lambda: PostgresStore(where), 2) as stores:
+                now = ended
+                with anyio.fail_after(20):
+                    while ended < now + 200:  # noqa: ASYNC110
+                        await asyncio.sleep(0.01)
+                over.set()
+                assert await stores[0].foreseen() is None
+        await old.close()
+
     async def test_what_opening_would_do_can_be_asked_before(self, postgres: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
         store = PostgresStore(with_schema(postgres, name))
         for _ in range(2):  # it changed nothing
