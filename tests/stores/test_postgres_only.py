@@ -19,7 +19,7 @@ import pytest
 from scheduler.errors import StoreBusyError, StoreDamagedError, StoreError, StoreTooNewError
 from scheduler.job import Status, Transition
 from scheduler.stores.base import JobQuery, Settlement, Store
-from scheduler.stores.postgres import PostgresStore, hints, schema
+from scheduler.stores.postgres import PostgresStore, gates, hints, schema
 from scheduler.stores.postgres.session import Session
 from tests.stores.acts import DONE, claim, everything, find, get, ids, put, settle, want
 from tests.stores.pausing import paused_by_provider
@@ -178,6 +178,16 @@ class TestRaces:
                 stop.set()
                 await asyncio.gather(*claimers)
                 assert len(await find(stores[0], statuses=running, task_types=frozenset({lane}), limit=1_000)) == seen < 300
+
+    async def test_a_worker_that_falls_silent_with_a_lock_holds_up_no_claims(self, store: PostgresStore) -> None:
+        """Its network may be cut in the midst of a transaction; its server knows nothing of that for minutes."""
+        await put(store, a_draft())
+        silent = await store._database.connect("ends")
+        await silent.script(f"BEGIN; {gates.LOCK}")
+        assert len(await claim(store)) == 1
+        with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError)):
+            await silent.script("COMMIT")
+        silent.drop()
 
     async def test_exactly_one_worker_probes(self, make_store: Callable[[], PostgresStore]) -> None:
         async with opened(make_store, 4) as stores:
