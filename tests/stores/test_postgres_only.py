@@ -349,6 +349,19 @@ class TestHints:
             await anyio.sleep(0.1)
             assert 2 <= heard.count < 60
 
+    async def test_a_listener_hears_at_once_that_its_connection_was_cut(
+        self, make_store: Callable[[], PostgresStore], postgres: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(hints, "CHECK_EVERY_S", 3_600.0)
+        async with opened(make_store, 2) as (one, two):
+            heard = Heard()
+            await one.listen(heard)
+            await heard.at_least(1)
+            await put(two, a_draft())  # now it certainly listens
+            await heard.at_least(2)
+            await TestLostConnections().cut(postgres, "listener%")
+            await heard.at_least(3)
+
     async def test_a_listener_that_lost_its_connection_or_went_deaf_listens_anew(
         self, make_store: Callable[[], PostgresStore], postgres: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
