@@ -98,7 +98,7 @@ async def pickups(server: Server, options: argparse.Namespace) -> None:
 
 async def crowds(server: Server, options: argparse.Namespace) -> None:
     rows = [["other rows", "without, jobs/s", "with, jobs/s", "ratio, pair by pair (asked: 0.9)"]]
-    for kind in crowd.KINDS:
+    for kind in options.kinds:
         empty, full = await crowd.filled(server, "none", 0), await crowd.filled(server, kind, options.others)
         found: dict[str, list[float]] = {empty: [], full: []}
         for pair in range(options.rounds + 1):  # the first one warms up
@@ -148,6 +148,7 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=10_000)
     parser.add_argument("--samples", type=int, default=200, help="pick-up")
     parser.add_argument("--others", type=int, default=1_000_000, help="other rows of a crowd")
+    parser.add_argument("--kinds", nargs="+", choices=crowd.KINDS, default=crowd.KINDS, help="of other rows")
     parser.add_argument("--million", type=int, default=1_000_000, help="jobs of the bloat's waves together")
     parser.add_argument("--rows", type=int, default=10_000_000, help="finished jobs of a large store")
     parser.add_argument("--concurrency", type=int, default=256, help="handlers at once, the same for every contender")
