@@ -1,9 +1,10 @@
 """PostgreSQL, in one run.
 
-    python -m benchmarks.postgres [drain] [two] [pickup] [crowd] [bloat] --rounds 5 --jobs 10000
+    python -m benchmarks.postgres [drain] [two] [pickup] [crowd] [bloat] [scale] --rounds 5 --jobs 10000
 
 ``drain``: ours against pgqueuer and oban. ``two``: two workers against one. ``pickup``: from the call of ``enqueue`` to the
-handler. ``crowd``: with a million other rows against without. ``bloat``: what a million jobs leave behind. Contenders take turns, so
+handler. ``crowd``: with a million other rows against without. ``bloat``: what a million jobs leave behind. ``scale``: what
+a store of ten million finished jobs weighs and costs. Contenders take turns, so
 that a machine that changes its speed does so for all. A peer that is not installed is named as missing: ``BENCH_PEERS`` is a folder
 that holds ``pgqueuer/bin/python`` and ``oban/bin/python``.
 """
@@ -17,7 +18,7 @@ import sys
 from collections.abc import Awaitable, Callable
 
 from benchmarks import harness
-from benchmarks.postgres import bloat, crowd, drain, pickup
+from benchmarks.postgres import bloat, crowd, drain, pickup, scale
 from benchmarks.postgres.server import Server, a_server
 
 Runs = dict[str, list[drain.Drained]]
@@ -97,7 +98,7 @@ async def pickups(server: Server, options: argparse.Namespace) -> None:
 
 async def crowds(server: Server, options: argparse.Namespace) -> None:
     rows = [["other rows", "without, jobs/s", "with, jobs/s", "ratio, pair by pair (asked: 0.9)"]]
-    for kind in crowd.KINDS:
+    for kind in options.kinds:
         empty, full = await crowd.filled(server, "none", 0), await crowd.filled(server, kind, options.others)
         found: dict[str, list[float]] = {empty: [], full: []}
         for pair in range(options.rounds + 1):  # the first one warms up
@@ -118,12 +119,18 @@ async def bloats(server: Server, options: argparse.Namespace) -> None:
     harness.table(rows)
 
 
+async def scales(server: Server, options: argparse.Namespace) -> None:
+    figures = await scale.told(server, options.rows, options.jobs, options.concurrency)
+    harness.table([["a store of finished jobs", "measured: median (least–most)"], *map(list, figures)])
+
+
 PARTS: dict[str, Callable[[Server, argparse.Namespace], Awaitable[None]]] = {
     "drain": drains,
     "two": two,
     "pickup": pickups,
     "crowd": crowds,
     "bloat": bloats,
+    "scale": scales,
 }
 
 
@@ -141,7 +148,9 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=10_000)
     parser.add_argument("--samples", type=int, default=200, help="pick-up")
     parser.add_argument("--others", type=int, default=1_000_000, help="other rows of a crowd")
+    parser.add_argument("--kinds", nargs="+", choices=crowd.KINDS, default=crowd.KINDS, help="of other rows")
     parser.add_argument("--million", type=int, default=1_000_000, help="jobs of the bloat's waves together")
+    parser.add_argument("--rows", type=int, default=10_000_000, help="finished jobs of a large store")
     parser.add_argument("--concurrency", type=int, default=256, help="handlers at once, the same for every contender")
     options = parser.parse_args()
     if unknown := [part for part in options.parts if part not in PARTS]:

@@ -46,7 +46,7 @@ def noting(runs: list[str], takes_s: float = 0.0) -> Registry:
 
 
 @asynccontextmanager
-async def several(url: str, *routes: Registry, **scheduler: float) -> AsyncIterator[list[Engine]]:
+async def several(url: str, *routes: Registry, **scheduler: float | str) -> AsyncIterator[list[Engine]]:
     """Engines on one store, running."""
     async with anyio.create_task_group() as tasks:
         async with anyio.create_task_group() as stack:
@@ -189,3 +189,83 @@ async def test_room_under_a_cap_that_another_worker_leaves_is_noticed_by_a_hint(
                 gate.set()
                 await two.until_status(receipt.job_id, Status.COMPLETED, limit_s=20)
     assert log == ["first", "second"]
+
+
+def doing(log: Counter[str], name: str, *task_types: str) -> Registry:
+    """A release: the task types it knows."""
+    routes = Registry()
+
+    async def work(job: JobContext) -> str:
+        log[f"{name} {job.task_type}"] += 1
+        await anyio.sleep(0.005)
+        return name
+
+    for task_type in task_types:
+        routes.handler(task_type)(work)
+    return routes
+
+
+@in_real_time
+async def test_services_with_different_handlers_share_a_database_and_leave_each_others_jobs_alone(postgres: str) -> None:
+    log: Counter[str] = Counter()
+    releases = doing(log, "mail", "mail", "both"), doing(log, "text", "text", "both")
+    async with several(postgres, *releases, unknown_routes="leave", concurrency=4, batch_size=4) as (one, _):
+        await one.scheduler.enqueue_many(NewJob(name) for _ in range(40) for name in ("mail", "text", "both"))
+        await one.until(lambda: log.total() >= 120, 30)
+        with anyio.fail_after(10):
+            while (await one.scheduler.stats()).unfinished:  # noqa: ASYNC110  # nobody rings for it
+                await anyio.sleep(0.02)
+        assert (await one.scheduler.stats()).by_status == {"completed": 120}
+    assert (log["mail mail"], log["text text"]) == (40, 40)
+    assert min(log["mail both"], log["text both"]) > 0
+
+
+@in_real_time
+async def test_a_rolling_deploy_runs_what_only_the_new_release_knows_on_the_new_release(postgres: str) -> None:
+    log: Counter[str] = Counter()
+    leave = {"scheduler": {"unknown_routes": "leave", "concurrency": 2}}
+    async with (
+        engine(doing(log, "old", "kept", "gone"), postgres, clock=SystemClock(), **leave) as old,
+        engine(doing(log, "new", "kept", "added"), postgres, clock=SystemClock(), seed=2, **leave) as new,
+    ):
+        old.alone = new.alone = False
+        async with new.running():
+            async with old.running():
+                await new.scheduler.enqueue_many(NewJob(name) for _ in range(20) for name in ("kept", "gone", "added"))
+                await new.until(lambda: log["new added"] == 20 and log["old gone"] > 0, 20)
+            # the old release has stopped: what only it knew waits, and is there to be seen
+            await new.until(lambda: log["old kept"] + log["new kept"] >= 20, 20)
+            with anyio.fail_after(10):
+                while set((await new.scheduler.stats()).by_status) - {"completed", "pending"}:  # noqa: ASYNC110
+                    await anyio.sleep(0.02)
+        left = await new.scheduler.jobs(status="pending")
+        assert {job.task_type for job in left} <= {"gone"}
+        assert len(left) == 20 - log["old gone"]
+    assert (log["new gone"], log["old added"]) == (0, 0)
+
+
+@in_real_time
+async def test_a_service_uses_six_connections_and_a_client_two(postgres: str, server: str) -> None:
+    async def open_now() -> int:
+        other = await asyncpg.connect(server)
+        found = await other.fetchval("SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'scheduler %'")
+        await other.close()
+        return int(found)
+
+    routes = Registry()
+
+    @routes.handler("work")
+    async def work(job: JobContext) -> None:
+        job.progress(1, 2)
+        await job.checkpoint(1)
+
+    before = await open_now()
+    async with engine(Registry(), postgres, clock=SystemClock()) as client:
+        client.alone = False
+        await client.scheduler.enqueue_many(NewJob("work") for _ in range(50))
+        assert await open_now() - before <= 2
+        async with several(postgres, routes, lease_s=0.7) as (service,):
+            with anyio.fail_after(20):
+                while (await service.scheduler.stats()).unfinished:  # noqa: ASYNC110  # nobody rings for it
+                    await anyio.sleep(0.02)
+            assert 4 <= await open_now() - before - 2 <= 6

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from scheduler.job import TERMINAL
-from tests.simulation.postgres_campaign import FAULTS
+from tests.simulation.postgres_campaign import run_fault
 from tests.support.own_postgres import OwnServer, own_server
 
 pytestmark = pytest.mark.slow
@@ -25,9 +25,9 @@ def server() -> Iterator[OwnServer]:
         yield made
 
 
-@pytest.mark.parametrize(("fault", "rounds"), [("kills", 25), ("restarts", 4), ("cuts", 8), ("partitions", 3)])
+@pytest.mark.parametrize(("fault", "rounds"), [("kills", 25), ("restarts", 4), ("cuts", 8), ("answers", 6), ("partitions", 3)])
 def test_no_rule_is_broken(tmp_path: Path, server: OwnServer, fault: str, rounds: int) -> None:
-    report = FAULTS[fault](tmp_path, server, rounds=rounds, seed=SEED)
+    report = run_fault(fault, tmp_path, server, rounds=rounds, seed=SEED)
     assert report.violations == [], f"FAULT_SEED={SEED}: " + "\n".join(report.lines())
     assert report.hit >= rounds // 3, "the faults must hit running jobs"
     assert report.acknowledged >= 10 * rounds, "there must be load"

@@ -19,7 +19,7 @@ import pytest
 from scheduler.errors import StoreBusyError, StoreDamagedError, StoreError, StoreTooNewError
 from scheduler.job import Status, Transition
 from scheduler.stores.base import JobQuery, Settlement, Store
-from scheduler.stores.postgres import PostgresStore, hints, schema
+from scheduler.stores.postgres import PostgresStore, gates, hints, schema
 from scheduler.stores.postgres.session import Session
 from tests.stores.acts import DONE, claim, everything, find, get, ids, put, settle, want
 from tests.stores.pausing import paused_by_provider
@@ -86,6 +86,40 @@ class TestTheSchema:
         async with opened(lambda: PostgresStore(where), 3) as stores:
             assert ids(await everything(stores[0])) == [draft.job_id]
 
+    async def test_a_release_is_migrated_while_workers_of_the_one_before_are_at_work(
+        self, postgres: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A migration that raised its locks half way met theirs: the new service did not start."""
+        where = with_schema(postgres, a_schema())
+        scripts = schema.migrations()
+        before = len(scripts) - 1  # what this release calls is there
+        with monkeypatch.context() as earlier:
+            earlier.setattr(schema, "migrations", lambda: scripts[:before])
+            old = PostgresStore(where)
+            await old.open()
+        over = asyncio.Event()
+        ended = 0
+
+        async def work(name: str) -> None:
+            nonlocal ended
+            while not over.is_set():
+                await put(old, *(a_draft(task_type=name) for _ in range(20)))
+                claims = await claim(old, want(name, 20))
+                ended += sum(one.applied for one in await old.settle([Settlement(one.lease, DONE) for one in claims], T0))
+
+        async with asyncio.TaskGroup() as tasks:
+            for number in range(4):
+                tasks.create_task(work(f"lane-{number}"))
+            await asyncio.sleep(0.2)
+            async with opened(lambda: PostgresStore(where), 2) as stores:
+                now = ended
+                with anyio.fail_after(20):
+                    while ended < now + 200:  # noqa: ASYNC110
+                        await asyncio.sleep(0.01)
+                over.set()
+                assert await stores[0].foreseen() is None
+        await old.close()
+
     async def test_what_opening_would_do_can_be_asked_before(self, postgres: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
         store = PostgresStore(with_schema(postgres, name))
         for _ in range(2):  # it changed nothing
@@ -144,6 +178,16 @@ class TestRaces:
                 stop.set()
                 await asyncio.gather(*claimers)
                 assert len(await find(stores[0], statuses=running, task_types=frozenset({lane}), limit=1_000)) == seen < 300
+
+    async def test_a_worker_that_falls_silent_with_a_lock_holds_up_no_claims(self, store: PostgresStore) -> None:
+        """Its network may be cut in the midst of a transaction; its server knows nothing of that for minutes."""
+        await put(store, a_draft())
+        silent = await store._database.connect("ends")
+        await silent.script(f"BEGIN; {gates.LOCK}")
+        assert len(await claim(store)) == 1
+        with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError)):
+            await silent.script("COMMIT")
+        silent.drop()
 
     async def test_exactly_one_worker_probes(self, make_store: Callable[[], PostgresStore]) -> None:
         async with opened(make_store, 4) as stores:
@@ -304,6 +348,19 @@ class TestHints:
             await asyncio.gather(*(put(one, a_draft()) for _ in range(300)))
             await anyio.sleep(0.1)
             assert 2 <= heard.count < 60
+
+    async def test_a_listener_hears_at_once_that_its_connection_was_cut(
+        self, make_store: Callable[[], PostgresStore], postgres: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(hints, "CHECK_EVERY_S", 3_600.0)
+        async with opened(make_store, 2) as (one, two):
+            heard = Heard()
+            await one.listen(heard)
+            await heard.at_least(1)
+            await put(two, a_draft())  # now it certainly listens
+            await heard.at_least(2)
+            await TestLostConnections().cut(postgres, "listener%")
+            await heard.at_least(3)
 
     async def test_a_listener_that_lost_its_connection_or_went_deaf_listens_anew(
         self, make_store: Callable[[], PostgresStore], postgres: str, monkeypatch: pytest.MonkeyPatch

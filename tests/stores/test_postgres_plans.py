@@ -17,13 +17,14 @@ from scheduler.job import Status, Transition
 from scheduler.stores.base import Claim, Settlement, Want
 from scheduler.stores.postgres import PostgresStore
 from scheduler.stores.postgres.claiming import Claiming
+from scheduler.stores.postgres.people import BY_INDEX, PRUNE
 from scheduler.stores.postgres.session import Session
 from scheduler.stores.postgres.settling import lapsed, settle
 from tests.stores.acts import want
 from tests.support.jobs import T0
 from tests.support.postgres_server import a_schema, with_schema
 
-ROWS = 50_000
+ROWS = 100_000
 _FILL = """
 INSERT INTO @schema@.jobs (job_id, task_type, target_type, target_id, payload_json, status, priority, run_after_us, created_us,
     finished_us, ready)
@@ -157,6 +158,20 @@ async def test_lanes_are_found_by_seeks(session: Session, knowledge: str) -> Non
     given = await read_by(session, work)
     assert set(given) == {"jobs_ready", "jobs_ready_owned", "jobs_due"}
     assert given["jobs_ready"] == 2
+
+
+@pytest.mark.parametrize("knowledge", KNOWLEDGE)
+@pytest.mark.parametrize(("kind", "index"), [("IN", "jobs_done_at"), ("NOT IN", "jobs_failed_at")])
+async def test_a_sweep_of_one_kind_does_not_walk_over_the_other(session: Session, knowledge: str, kind: str, index: str) -> None:
+    await fill(session, knowledge)  # half of the rows are completed, none has failed
+    statuses = "{completed}" if kind == "IN" else "{failed_ai}"
+    await session.script(f"BEGIN; {BY_INDEX}; PREPARE sweep(bigint, text[], bigint) AS {PRUNE.format(kind=kind)}")
+    explained = f"EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE sweep(1800000000000000, '{statuses}', 100)"
+    (plan,) = json.loads(await session.connection.fetchval(explained))
+    scans = [node for node in nodes(plan["Plan"]) if "Scan" in node["Node Type"]]
+    assert {node.get("Index Name") for node in scans} == {index, "jobs_pkey"}
+    assert all(node["Actual Rows"] <= 100 and not node.get("Rows Removed by Filter") for node in scans)
+    await session.script("ROLLBACK")
 
 
 def _done(claim: Claim) -> Settlement:

@@ -10,7 +10,6 @@ import shutil
 import signal
 import subprocess
 import tempfile
-import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -57,13 +56,14 @@ class OwnServer:
         until(lambda: pid_file.exists() and len(pid_file.read_text().split()) > 0 and self._read_pid() != before, 20.0, "it has a pid")
         self._pid = self._read_pid()
 
-    def until_ready(self) -> float:
-        """Wait until it answers; the moment, by the monotonic clock."""
-        pg_isready = str(self._server.bin_path / "pg_isready")
+    def until_ready(self) -> None:
+        """Wait until it answers."""
+        until(self.is_ready, 30.0, "the server is ready")
+
+    def is_ready(self) -> bool:
+        """Whether it takes connections: it does not while it recovers."""
         where = self.url.rpartition("host=")[2]
-        ask = [pg_isready, "-q", "-h", where]
-        until(lambda: subprocess.run(ask, check=False).returncode == 0, 30.0, "the server is ready")
-        return time.monotonic()
+        return subprocess.run([str(self._server.bin_path / "pg_isready"), "-q", "-h", where], check=False).returncode == 0
 
     def end(self) -> None:
         if not self._is_gone():

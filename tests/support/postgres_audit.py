@@ -24,6 +24,7 @@ CREATE TABLE @.audit (
 );
 CREATE FUNCTION @.audit_job() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
+    PERFORM pg_advisory_xact_lock_shared(hashtextextended(TG_TABLE_SCHEMA, 1)); -- see HOLD
     IF TG_OP = 'INSERT' THEN
         INSERT INTO @.audit (kind, seq, job_id, task_type, now, token, attempts, unique_key, run_after_us)
         VALUES ('made', NEW.seq, NEW.job_id, NEW.task_type, NEW.status, NEW.token, NEW.attempts, NEW.unique_key, NEW.run_after_us);
@@ -59,6 +60,10 @@ BEGIN
 END $$;
 CREATE TRIGGER audit AFTER INSERT OR UPDATE OR DELETE ON @.pauses FOR EACH ROW EXECUTE FUNCTION @.audit_pause();
 """
+
+
+#: Whoever takes this lock holds every writer of jobs in the midst of its transaction: rows changed, nothing committed.
+HOLD = "SELECT pg_advisory_lock(hashtextextended($1, 1))"
 
 
 def audited_schema(url: str) -> None:

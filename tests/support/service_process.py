@@ -116,6 +116,15 @@ def handlers(lines: Lines) -> Registry:
         await job.checkpoint({"attempt": job.attempt})
         await anyio.sleep(600.0)
 
+    @route("zombie")
+    async def zombie(job: JobContext) -> None:
+        """Runs until it is cancelled, and then tries to write as if it still had the right to."""
+        try:
+            await anyio.sleep(600.0)
+        finally:
+            with anyio.CancelScope(shield=True):
+                await job.checkpoint({"late": job.job.token})
+
     @route("blocking")
     async def blocking(job: JobContext) -> None:
         time.sleep(float(job.target_id))  # noqa: ASYNC251 - the fault that is to be shown

@@ -76,6 +76,8 @@ class Listener:
         ours = f"{self._database.address.channel}_{self.address}"
         await session.connection.add_listener(self._database.address.channel, self._hear)
         await session.connection.add_listener(ours, self._hear_echo)
+        gone = asyncio.Event()  # a cut is heard of at once, not at the next check
+        session.connection.add_termination_listener(lambda connection: gone.set())
         self._on_hint()  # something may have happened while nobody listened
         heard = False
         while session.is_open:
@@ -87,7 +89,8 @@ class Listener:
                 return heard
             heard = self._heard_ever = True
             await self._database.measure(session)
-            await anyio.sleep(CHECK_EVERY_S)
+            with anyio.move_on_after(CHECK_EVERY_S):
+                await gone.wait()
         return heard
 
     def _hear(self, connection: object, pid: int, channel: str, payload: object) -> None:

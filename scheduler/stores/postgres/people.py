@@ -20,7 +20,7 @@ from scheduler.stores.postgres.rows import STATUS
 from scheduler.stores.postgres.session import Session
 
 #: Partial indexes in their own order: a fresh table without statistics must not be sorted.
-_BY_INDEX = "SET LOCAL enable_seqscan = off; SET LOCAL enable_sort = off; SET LOCAL enable_bitmapscan = off"
+BY_INDEX = "SET LOCAL enable_seqscan = off; SET LOCAL enable_sort = off; SET LOCAL enable_bitmapscan = off"
 
 
 async def find(session: Session, queries: Sequence[JobQuery]) -> list[list[Job]]:
@@ -160,16 +160,23 @@ async def unhold(session: Session, wishes: Sequence[tuple[JobQuery, float]]) -> 
     return freed
 
 
+#: In the words of the two indexes.
+PRUNE = (
+    "DELETE FROM @schema@.jobs WHERE seq = ANY (ARRAY(SELECT seq FROM @schema@.jobs WHERE finished_us IS NOT NULL "
+    "AND status {kind} ('completed', 'cancelled') AND finished_us < $1 AND status = ANY ($2::text[]) "
+    "ORDER BY finished_us LIMIT $3 FOR UPDATE SKIP LOCKED)) RETURNING seq"
+)
+_DONE = frozenset({Status.COMPLETED, Status.CANCELLED})
+
+
 async def prune(session: Session, wishes: Sequence[tuple[frozenset[Status], float, int]]) -> list[int]:
     deleted: list[int] = []
-    async with session.transaction(synced=False, also=_BY_INDEX):
+    async with session.transaction(synced=False, also=BY_INDEX):
         for statuses, before, limit in wishes:
-            rows = await session.fetch(
-                "DELETE FROM @schema@.jobs WHERE seq = ANY (ARRAY(SELECT seq FROM @schema@.jobs WHERE finished_us IS NOT NULL "
-                "AND finished_us < $1 AND status = ANY ($2::text[]) ORDER BY finished_us LIMIT $3 FOR UPDATE SKIP LOCKED)) RETURNING seq",
-                session.times.us(before),
-                sorted(map(str, statuses)),
-                max(limit, 0),
-            )
-            deleted.append(len(rows))
+            gone = 0
+            for kind, some in (("IN", statuses & _DONE), ("NOT IN", statuses - _DONE)):
+                if some and gone < limit:
+                    sql = PRUNE.format(kind=kind)
+                    gone += len(await session.fetch(sql, session.times.us(before), sorted(map(str, some)), limit - gone))
+            deleted.append(gone)
     return deleted

@@ -9,12 +9,18 @@ from __future__ import annotations
 from importlib.resources import files
 
 from scheduler.errors import StoreDamagedError, StoreError, StoreTooNewError
+from scheduler.stores.postgres import faults
 from scheduler.stores.postgres.session import Session
 
 OLDEST_SERVER = 130000
 #: Whoever migrates may take his time, and the others wait for it.
 PATIENCE_S = 600.0
 _PATIENCE = f"SET LOCAL lock_timeout = '{PATIENCE_S:.0f}s'; SET LOCAL statement_timeout = '{PATIENCE_S:.0f}s'"
+
+#: Workers of the release before are at work while a new one starts: whoever migrates takes all that they lock, in their order,
+#: before he changes anything. A lock that is raised half way meets theirs.
+_ALONE = "SELECT pg_advisory_xact_lock(@gates@); LOCK TABLE @schema@.jobs, @schema@.freshness, @schema@.pauses IN ACCESS EXCLUSIVE MODE"
+_TRIES = 5
 
 
 def migrations() -> list[str]:
@@ -43,8 +49,14 @@ async def prepare(session: Session) -> None:
     await _fit(session)
     if await _version(session) == len(migrations()):
         return
-    async with session.transaction(synced=True, also=f"{_PATIENCE}; SELECT pg_advisory_xact_lock(@gates@ # 1)", limit_s=PATIENCE_S):
-        await _migrate(session)
+    for tries in range(1, _TRIES + 1):
+        try:
+            async with session.transaction(synced=True, also=f"{_PATIENCE}; SELECT pg_advisory_xact_lock(@gates@ # 1)", limit_s=PATIENCE_S):
+                await _migrate(session)
+            return
+        except Exception as error:
+            if faults.code_of(error) not in faults.COLLISION or tries == _TRIES:
+                raise
 
 
 async def _fit(session: Session) -> None:
@@ -67,6 +79,8 @@ async def _migrate(session: Session) -> None:
         await session.script("CREATE TABLE @schema@.scheduler_schema (version integer NOT NULL)")
         await session.script("INSERT INTO @schema@.scheduler_schema (version) VALUES (0)")
         version = 0
+    if version:
+        await session.script(_ALONE, PATIENCE_S)
     for script in migrations()[version:]:
         await session.script(script, PATIENCE_S)
     await session.fetch("UPDATE @schema@.scheduler_schema SET version = $1", len(migrations()))

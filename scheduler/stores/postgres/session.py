@@ -28,6 +28,9 @@ STATEMENT_LIMIT_S = 10.0
 #: The same for questions, which may have to read a large table.
 QUESTION_LIMIT_S = 60.0
 LOCK_LIMIT_S = 5.0
+#: A worker that falls silent in the midst of a transaction (its network is cut, a handler blocks its loop) may hold a lock that all
+#: claims need: the server ends it well before those give up waiting.
+IDLE_LIMIT_S = 2.0
 _SLACK_S = 2.0
 #: Clocks that differ by less count as one: it is within what a busy machine takes for a round trip.
 SAME_CLOCK_S = 0.05
@@ -97,7 +100,7 @@ def _limits(limit_s: float) -> dict[str, str]:
     return {
         "statement_timeout": f"{limit_s * 1000:.0f}",
         "lock_timeout": f"{LOCK_LIMIT_S * 1000:.0f}",
-        "idle_in_transaction_session_timeout": f"{limit_s * 1000:.0f}",
+        "idle_in_transaction_session_timeout": f"{IDLE_LIMIT_S * 1000:.0f}",
     }
 
 
