@@ -12,11 +12,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from functools import partial
+from functools import cached_property, partial
 from itertools import takewhile
 
 from anyio import to_thread
 
+from handlers.providers.choosing import chosen
 from handlers.providers.code import CodeReading, read_code
 from handlers.providers.keywords import Phrases, Scored, Stretch, distinct, phrases
 from handlers.providers.port import CODE, CONVERSATION, A, Question, Subject
@@ -67,7 +68,7 @@ _PATH_PART = re.compile(r"[/\\.]+")
 
 
 class LocalProvider:
-    """Answers from the text itself. Any answer shape made of ``summary``, ``keywords`` and ``topics``."""
+    """Answers from the text itself. Any answer shape made of ``summary``, ``keywords``, ``topics``, ``choice`` and ``confidence``."""
 
     model = MODEL
 
@@ -101,6 +102,11 @@ class _Reading:
         sample = " ".join([subject.title, *self.lines[:8]])
         self.language = language_of(tokens(sample), sample)
         self.sentences = self._sentences()
+
+    @cached_property
+    def chosen(self) -> tuple[int, float]:
+        """The number of the subject's option that it means (0: none), and how sure that is."""
+        return chosen(f"{self.subject.title} {self.subject.text}", self.subject.options)
 
     def _lines(self) -> list[str]:
         if self.subject.kind == CODE:
@@ -269,4 +275,10 @@ def _place(subject: Subject) -> list[str]:
     return [name for name in reversed(names) if len(name) > 1 and name not in _CODE_NOISE]
 
 
-_FIELDS: dict[str, Callable[[_Reading], object]] = {"summary": _summary, "keywords": _keywords, "topics": _topics}
+_FIELDS: dict[str, Callable[[_Reading], object]] = {
+    "summary": _summary,
+    "keywords": _keywords,
+    "topics": _topics,
+    "choice": lambda reading: reading.chosen[0],
+    "confidence": lambda reading: reading.chosen[1],
+}
