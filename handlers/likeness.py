@@ -32,7 +32,8 @@ _PART = re.compile(r"\d+(?:\.\d+)?|[^\W\d_]+")
 
 def parts(text: str) -> list[str]:
     """The words and numbers of ``text``, alike however it is written: case, accents, marks, ``18V`` and ``18 V``, ``1,5`` and ``1.5``."""
-    plain = "".join(one for one in unicodedata.normalize("NFKD", text.casefold()) if not unicodedata.combining(one))
+    folded = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold())  # twice: a double-struck S becomes an S
+    plain = "".join(one for one in folded if not unicodedata.combining(one))
     plain = _DECIMAL_COMMA.sub(".", _THOUSANDS.sub("", plain))
     return [_number(part) if part[0].isdigit() else part for part in _PART.findall(plain)]
 
@@ -130,7 +131,9 @@ class Catalogue:
         """The rows most like ``item`` even where one of them says more or less than the other, best first."""
         if not item.words:
             return []
-        ranked = self._process.extract(" ".join(item.words), self._texts, scorer=self._fuzz.token_set_ratio, limit=limit * 4, score_cutoff=30)
+        ranked = self._process.extract(
+            " ".join(item.words), self._texts, scorer=self._fuzz.token_set_ratio, limit=limit * 4, score_cutoff=30
+        )
         wanted = numbers(item.words)
         # Of equally like ones the better whole: the set ratio is 100 for any entry whose words are all in the item.
         ranked.sort(key=lambda one: (-round(one[1] / 10), -len(wanted & numbers(self.entries[one[2]].words)), -self._whole(item, one[2])))

@@ -18,10 +18,10 @@ from anyio import to_thread
 from pydantic import BaseModel, ConfigDict, Field
 
 from handlers.enrichment import POOL, prompt, provider
-from handlers.likeness import CODES, KEYS, NAMES, Catalogue, Match, Thing, things
+from handlers.likeness import KEYS, NAMES, Catalogue, Match, Thing, things
 from handlers.mentions import Mentions
 from handlers.providers import CHOICE, Choice, Provider, Question, Subject
-from handlers.searching import Page, SearchIndex, Searches
+from handlers.searching import Page, Searches, SearchIndex
 from handlers.tables import Row, TableError, column, read_table, write_csv
 from scheduler import Chunk, InvalidOutputError, ItemFailed, ItemsFailedError, JobContext, ProviderRefusedError, Registry
 from scheduler.errors import AuthError
@@ -30,6 +30,8 @@ MATCH = "match_items"
 RULES, AI, SEARCH = "rules", "ai", "search"
 #: Items a chunk: comparing is cheap and done for many at once, a provider takes seconds an item, a search longer.
 RULES_CHUNK, AI_CHUNK, SEARCH_CHUNK = 500, 10, 5
+#: How much of the whole each pass is, as progress tells it: the first takes moments.
+_WEIGHTS = {RULES: 1, AI: 5, SEARCH: 4}
 _OPTIONS = 8
 _SURE_ENOUGH = 0.5
 _PAGES = 5
@@ -103,6 +105,7 @@ class _Matching:
         self.catalogue = catalogue
         self.found: dict[int, Match] = {}
         self.failed = 0
+        self._spans = _spans([name for name in _WEIGHTS if name == RULES or name in payload.passes])
 
     async def by_rules(self) -> None:
         async def settle(items: Sequence[Thing]) -> list[Match | None]:
@@ -154,7 +157,14 @@ class _Matching:
             return [_recorded(outcome) for outcome in outcomes]
 
         report = await self.job.chunks(
-            places, work, size=size, at_once=self.payload.at_once, name=name, key=lambda place: self.items[place].key, on_failed="tolerate"
+            places,
+            work,
+            size=size,
+            at_once=self.payload.at_once,
+            name=name,
+            key=lambda place: self.items[place].key,
+            on_failed="tolerate",  # what no provider could tell, a search may; ``finish`` tells of the rest
+            span=self._spans[name],
         )
         self.failed += report.failed
         async for item in self.job.ledger(name):
@@ -224,6 +234,15 @@ class _Matching:
         return [item.key, item.name, entry.key, entry.name, match.score, match.how]
 
 
+def _spans(passes: list[str]) -> dict[str, tuple[float, float]]:
+    """The part of the job's progress that each pass makes up, in percent."""
+    whole, begin, spans = sum(_WEIGHTS[name] for name in passes), 0, {}
+    for name in passes:
+        spans[name] = (100 * begin / whole, 100 * (begin + _WEIGHTS[name]) / whole)
+        begin += _WEIGHTS[name]
+    return spans
+
+
 async def _searched(item: Thing, index: SearchIndex, mentions: Mentions) -> Match | None:
     query = " ".join([item.name, *item.codes.values()])
     pages = await index.search(query, _PAGES)
@@ -234,7 +253,10 @@ def _loaded(payload: MatchItems) -> tuple[list[Thing], Catalogue]:
     """Runs in a thread. Raises ``TableError``."""
     if payload.content_hash and content_hash(payload.items, payload.catalogue) != payload.content_hash:
         raise TableError("the items or the catalogue changed since this job was made: make a new one")
-    items, entries = _side(payload.items, payload.item_name, "the list of items"), _side(payload.catalogue, payload.catalogue_name, "the catalogue")
+    items, entries = (
+        _side(payload.items, payload.item_name, "the list of items"),
+        _side(payload.catalogue, payload.catalogue_name, "the catalogue"),
+    )
     return items, Catalogue(entries)
 
 
@@ -257,6 +279,3 @@ def _page(entry: Thing) -> Page:
 
 def _recorded(outcome: Match | ItemFailed | None) -> Any:
     return [outcome.row, outcome.score, outcome.how] if isinstance(outcome, Match) else outcome
-
-
-__all__ = ["CODES", "MATCH", "MatchItems", "content_hash", "match_items", "routes"]

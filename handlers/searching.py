@@ -60,7 +60,7 @@ class LocalIndex:
     def __init__(self, pages: Iterable[Page], folder: str = "") -> None:
         self._guard = threading.Lock()  # one connection, several chunks at once
         self._db = sqlite3.connect(":memory:", check_same_thread=False)
-        self._db.execute("CREATE VIRTUAL TABLE page USING fts5(place UNINDEXED, text, tokenize = \"porter unicode61 remove_diacritics 2\")")
+        self._db.execute('CREATE VIRTUAL TABLE page USING fts5(place UNINDEXED, text, tokenize = "porter unicode61 remove_diacritics 2")')
         for page in [*pages, *_pages_in(folder)]:
             self._db.execute("INSERT INTO page VALUES (?, ?)", (page.place, page.text))
         self._db.commit()

@@ -51,8 +51,7 @@ def _likeness(text: str, options: Sequence[str], names: Sequence[str]) -> list[f
     weights = {term: 1.0 / spread[term] for term in spread if term in columns}
     there = set(bags[0])
     return [
-        max(float(matrix[0] @ row), _share(set(bag), there, weights))
-        for row, bag in zip(matrix[1:], bags[len(options) + 1 :], strict=True)
+        max(float(matrix[0] @ row), _share(set(bag), there, weights)) for row, bag in zip(matrix[1:], bags[len(options) + 1 :], strict=True)
     ]
 
 

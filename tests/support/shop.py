@@ -91,7 +91,7 @@ def shop(items: int = 120, seed: int = 7) -> Shop:
 def _misspelt(name: str, rng: Random) -> str:
     """Two neighbouring letters of one word change places, and one letter of another is missing; numbers stay."""
     words = name.split()
-    first, second = rng.sample([place for place, word in enumerate(words) if word.isalpha() and len(word) > 4], 2)
+    first, second = rng.sample([place for place, word in enumerate(words) if word.isalpha() and len(word) > 3], 2)
     at = rng.randrange(1, len(words[first]) - 2)
     words[first] = words[first][:at] + words[first][at + 1] + words[first][at] + words[first][at + 2 :]
     gone = rng.randrange(1, len(words[second]) - 1)
