@@ -7,10 +7,8 @@ costs the chunks in flight. Does not belong here: when two names are alike (``li
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import anyio
@@ -22,7 +20,7 @@ from handlers.likeness import KEYS, NAMES, Catalogue, Match, Thing, things
 from handlers.mentions import Mentions
 from handlers.providers import CHOICE, Choice, Provider, Question, Subject
 from handlers.searching import Page, Searches, SearchIndex
-from handlers.tables import Row, TableError, column, read_table, write_csv
+from handlers.tables import Row, column, read_table, refuse_changed, write_csv
 from scheduler import Chunk, InvalidOutputError, ItemFailed, ItemsFailedError, JobContext, ProviderRefusedError, Registry
 from scheduler.errors import AuthError
 
@@ -51,7 +49,7 @@ def searches(settings: Any) -> Searches:
 class MatchItems(BaseModel):
     """``items`` and ``catalogue`` are paths of CSV or JSON files, or the rows themselves.
 
-    ``content_hash`` (of ``content_hash(...)``) makes sure that a job that goes on later still finds the files it began
+    ``content_hash`` (of ``tables.content_hash``) makes sure that a job that goes on later still finds the files it began
     with. ``pages`` is a folder of pages for the search. ``out`` is where the matches are written as CSV.
     """
 
@@ -66,17 +64,6 @@ class MatchItems(BaseModel):
     out: str = ""
     passes: frozenset[str] = frozenset({AI, SEARCH})
     at_once: int = Field(2, ge=1, le=64)
-
-
-def content_hash(*tables: str | Path | list[Row]) -> str:
-    """A digest of what stands in files (or rows). Raises ``TableError`` for a file that cannot be read."""
-    digest = hashlib.sha256()
-    for table in tables:
-        try:
-            digest.update(repr(table).encode() if isinstance(table, list) else Path(table).read_bytes())
-        except OSError as error:
-            raise TableError(f"{table}: cannot be read: {error.strerror}") from error
-    return digest.hexdigest()
 
 
 @routes.handler(MATCH, payload=MatchItems, pool=POOL, timeout_s=float("inf"))
@@ -251,8 +238,7 @@ async def _searched(item: Thing, index: SearchIndex, mentions: Mentions) -> Matc
 
 def _loaded(payload: MatchItems) -> tuple[list[Thing], Catalogue]:
     """Runs in a thread. Raises ``TableError``."""
-    if payload.content_hash and content_hash(payload.items, payload.catalogue) != payload.content_hash:
-        raise TableError("the items or the catalogue changed since this job was made: make a new one")
+    refuse_changed(payload.content_hash, payload.items, payload.catalogue)
     items, entries = (
         _side(payload.items, payload.item_name, "the list of items"),
         _side(payload.catalogue, payload.catalogue_name, "the catalogue"),

@@ -7,6 +7,7 @@ Does not belong here: what a column means.
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -67,6 +68,28 @@ def write_csv(path: str | Path, header: Sequence[str], rows: Iterable[Sequence[A
         writer.writerow(header)
         writer.writerows(rows)
     beside.replace(path)
+
+
+def content_hash(*tables: str | Path | Sequence[Row]) -> str:
+    """A digest of what stands in files (or rows). Raises ``TableError`` for a file that cannot be read."""
+    digest = hashlib.sha256()
+    for table in tables:
+        try:
+            digest.update(Path(table).read_bytes() if isinstance(table, str | Path) else repr(table).encode())
+        except OSError as error:
+            raise TableError(f"{table}: cannot be read: {error.strerror}") from error
+    return digest.hexdigest()
+
+
+def refuse_changed(expected: str, *tables: str | Path | Sequence[Row]) -> None:
+    """Raises ``TableError`` unless ``tables`` have the hash ``expected``, or that is empty.
+
+    A job that goes on later must find what it began with.
+    """
+    if expected and content_hash(*tables) != expected:
+        raise TableError(
+            f"{', '.join(str(one) for one in tables if isinstance(one, str | Path))} changed since this job was made: make a new one"
+        )
 
 
 def tidy(name: str) -> str:

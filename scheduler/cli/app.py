@@ -15,7 +15,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from scheduler.cli import doctor, enqueue, enrich, find, jobs, logs, match, overview, pauses, pools, work, workers
+from scheduler.cli import discover, doctor, enqueue, enrich, find, jobs, logs, match, overview, pauses, pools, work, workers
 from scheduler.cli.render import note
 from scheduler.errors import SchedulerError
 
@@ -77,6 +77,7 @@ for _name, _verb, _panel in (
     ("enrich", enrich.enrich, _MAIN),
     ("find", find.find, _MAIN),
     ("match", match.match, _LONG),
+    ("discover", discover.discover, _LONG),
     ("serve", work.serve, _OPERATING),
     ("run", work.run, _OPERATING),
     ("enqueue", enqueue.enqueue, _JOBS),

@@ -6,9 +6,12 @@ done; the same command finds them again by their unique keys and goes on. Does n
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 import signal
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -180,3 +183,26 @@ def settings_of(config: Any, store: str | None, assign: list[str] | None, concur
     """The settings of a command that runs jobs of its own: those of other services in the same store are left to them."""
     more: options.More = {"scheduler": {"concurrency": concurrency, "unknown_routes": "leave"}, "log": {"level": log_level}}
     return options.settings_for(config, store, assign, more)
+
+
+def existing(path: Path) -> Path:
+    """``path`` as any process finds it. Raises ``ConfigError`` if there is nothing."""
+    if not path.exists():
+        raise ConfigError(f"{path}: no such file or folder")
+    return path.resolve()
+
+
+def content_of(*paths: Path) -> str:
+    """A digest of what stands in files, as handlers check it. Raises ``ConfigError``."""
+    digest = hashlib.sha256()
+    for path in paths:
+        try:
+            digest.update(path.read_bytes())
+        except OSError as error:
+            raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+    return digest.hexdigest()
+
+
+def key_of(task_type: str, payload: dict[str, Any]) -> str:
+    """The unique key of a command's job: the same command on the same files is the same job."""
+    return f"{task_type}:{hashlib.sha256(json.dumps(payload, sort_keys=True).encode()).hexdigest()[:32]}"

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from scheduler.cli import options, render
-from scheduler.cli.longrun import run_long, settings_of
+from scheduler.cli.longrun import content_of, existing, key_of, run_long, settings_of
 from scheduler.cli.tables import Column, table
-from scheduler.errors import ConfigError
 from scheduler.job import Job, NewJob
 
 MATCH = "match_items"
@@ -41,32 +39,13 @@ def match(
     payload: dict[str, Any] = {
         "items": str(existing(items)),
         "catalogue": str(existing(catalogue)),
-        "content_hash": _content(items, catalogue),
+        "content_hash": content_of(items, catalogue),
         "pages": str(existing(pages)) if pages else "",
         "out": str(out.resolve()) if out else "",
         "passes": [] if rules_only else ["ai", "search"],
     }
-    key = hashlib.sha256(repr(sorted(payload.items())).encode()).hexdigest()[:32]
-    job = NewJob(MATCH, "list", items.name, payload, unique_key=f"{MATCH}:{key}", owner=owner)
+    job = NewJob(MATCH, "list", items.name, payload, unique_key=key_of(MATCH, payload), owner=owner)
     run_long(settings, "Matching", [job], "handlers.matching", _show, as_json=as_json, quiet=log_level is None)
-
-
-def existing(path: Path) -> Path:
-    """``path`` as any process finds it. Raises ``ConfigError`` if there is nothing."""
-    if not path.exists():
-        raise ConfigError(f"{path}: no such file or folder")
-    return path.resolve()
-
-
-def _content(*paths: Path) -> str:
-    """As ``handlers.matching.content_hash`` has it."""
-    digest = hashlib.sha256()
-    for path in paths:
-        try:
-            digest.update(path.read_bytes())
-        except OSError as error:
-            raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
-    return digest.hexdigest()
 
 
 def _show(jobs: list[Job]) -> None:

@@ -10,10 +10,10 @@ import anyio
 import pytest
 
 from handlers.enrichment import provider as default_provider
-from handlers.matching import MATCH, content_hash, routes
+from handlers.matching import MATCH, routes
 from handlers.providers import Provider, Question, open_provider
 from handlers.searching import LocalIndex, Page, Searches, SearchIndex
-from handlers.tables import read_table
+from handlers.tables import content_hash, read_table
 from scheduler import InvalidOutputError, Job, RateLimitError, Status
 from scheduler.calls import UNPACED, JobPool
 from scheduler.settings import ProviderSettings
