@@ -134,8 +134,10 @@ class Neo4jGraph:
         user, password = os.environ.get("NEO4J_USERNAME", "neo4j"), os.environ.get("NEO4J_PASSWORD", "")
         self._neo4j = neo4j
         self._database = os.environ.get("NEO4J_DATABASE")
-        try:
-            self._driver = driver or neo4j.AsyncGraphDatabase.driver(address, auth=(user, password) if password else None)
+        try:  # it does not try again by itself: the scheduler does, and knows of the other jobs
+            self._driver = driver or neo4j.AsyncGraphDatabase.driver(
+                address, auth=(user, password) if password else None, max_transaction_retry_time=0
+            )
         except (neo4j.exceptions.ConfigurationError, ValueError) as error:
             raise ConfigError(f"graph {address!r}: {error}") from error
 

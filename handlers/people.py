@@ -153,7 +153,7 @@ def shared_tags(everybody: Sequence[Person]) -> list[tuple[str, str, float]]:
     found: dict[tuple[int, int], float] = {}
     for place, person in enumerate(everybody):
         common = Counter(other for tag in person.tags for other in telling.get(tag, ()) if other != place)
-        scored = [(count / len(person.tags | everybody[other].tags), other) for other, count in common.items()]
+        scored = [(count / len(telling.keys() & (person.tags | everybody[other].tags)), other) for other, count in common.items()]
         for score, other in sorted(scored, key=lambda one: (-one[0], one[1]))[:_MOST_PER_PERSON]:
             found[min(place, other), max(place, other)] = round(score, 4)
     return [(everybody[first].id, everybody[second].id, score) for (first, second), score in sorted(found.items())]

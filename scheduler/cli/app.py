@@ -15,7 +15,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from scheduler.cli import discover, doctor, enqueue, enrich, find, jobs, logs, match, overview, pauses, pools, work, workers
+from scheduler.cli import discover, doctor, enqueue, enrich, find, jobs, logs, match, overview, pauses, pools, sync, work, workers
 from scheduler.cli.render import note
 from scheduler.errors import SchedulerError
 
@@ -78,6 +78,7 @@ for _name, _verb, _panel in (
     ("find", find.find, _MAIN),
     ("match", match.match, _LONG),
     ("discover", discover.discover, _LONG),
+    ("sync", sync.sync, _LONG),
     ("serve", work.serve, _OPERATING),
     ("run", work.run, _OPERATING),
     ("enqueue", enqueue.enqueue, _JOBS),
