@@ -7,7 +7,6 @@ rows mean (``people.py``), graphs (``graphs.py``), meanings (``embeddings.py``).
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from typing import Any
 
@@ -15,9 +14,10 @@ import anyio
 from anyio import to_thread
 from pydantic import BaseModel, ConfigDict, Field
 
-from handlers.embeddings import Embedder, LocalEmbedder, matrix
+from handlers.embeddings import Embedder, matrix
 from handlers.graphs import COMPANY, PERSON, SHARES_TAGS, SIMILAR_TO, WORKS_AT, Graph, open_graph
-from handlers.library import Libraries, Library
+from handlers.library import Libraries
+from handlers.meanings import embedded, embedder, libraries
 from handlers.people import Person, companies, people, shared_tags
 from handlers.tables import Row, read_table, refuse_changed
 from scheduler import Chunk, JobContext, Registry
@@ -32,18 +32,8 @@ _MOST_ERRORS = 100
 _MOST_GROUPS = 10
 
 routes = Registry()
-
-
-@routes.resource(Embedder)  # type: ignore[type-abstract]  # a port is looked up by its protocol
-def embedder(settings: Any) -> Embedder:
-    """The model that lies in the wheel; put your own in its place."""
-    return LocalEmbedder()
-
-
-@routes.resource(Libraries)
-def libraries(settings: Any) -> Libraries:
-    """The open libraries of this process."""
-    return Libraries()
+routes.resource(Embedder)(embedder)  # type: ignore[type-abstract]  # a port is looked up by its protocol
+routes.resource(Libraries)(libraries)
 
 
 @routes.resource(Clock)  # type: ignore[type-abstract]
@@ -167,23 +157,6 @@ class _Discovery:
         known = {person.id: person for person in self.everybody}
         found = [[known[one] for one in group if one in known] for group in await self.graph.groups(self.owner)]
         return [{"about": _common(some), "people": len(some)} for some in found[:_MOST_GROUPS] if len(some) > 1]
-
-
-async def embedded(library: Library, by: Embedder, texts: list[str]) -> list[bytes]:
-    """The vectors of ``texts``; those that the library does not know are made and kept. Raises what the embedder raises."""
-    keys = [text_hash(text) for text in texts]
-    known = await to_thread.run_sync(library.vectors, by.model, keys)
-    missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in known}
-    if missing:
-        made = dict(zip(missing, await by.embed(list(missing.values())), strict=True))
-        await to_thread.run_sync(library.put_vectors, by.model, made)
-        known |= made
-    return [known[key] for key in keys]
-
-
-def text_hash(text: str) -> str:
-    """What a text's vector is kept under."""
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 def _contacts(payload: Discovery) -> tuple[list[Person], list[str]]:

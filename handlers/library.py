@@ -42,7 +42,7 @@ _MOST_IN_ONE = 500
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A chunk of a document. ``hash`` is of its text: what has the same text has the same vector."""
+    """A chunk of a document. ``hash`` is of what it says: what says the same has the same vector."""
 
     id: str
     document: str
@@ -50,6 +50,11 @@ class Piece:
     heading: str
     text: str
     hash: str
+
+    @property
+    def spoken(self) -> str:
+        """What it says: the heading above it is part of that."""
+        return f"{self.heading}. {self.text}" if self.heading else self.text
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,9 +152,9 @@ class Library:
         self._many("INSERT OR REPLACE INTO vector VALUES (?, ?, ?)", [(model, key, vector) for key, vector in vectors.items()])
 
     def drop_vectors(self, *, but: str) -> int:
-        """Forget the vectors of other models and of texts that no chunk has any more; returns how many."""
+        """Forget what other models than ``but`` made of chunks; returns how many vectors that were."""
         with self._guard, closing(self._begun()) as db:
-            gone = db.execute("DELETE FROM vector WHERE model <> ? OR hash NOT IN (SELECT hash FROM chunk)", (but,)).rowcount
+            gone = db.execute("DELETE FROM vector WHERE model <> ? AND hash IN (SELECT hash FROM chunk)", (but,)).rowcount
             db.execute("COMMIT")
         return gone
 
@@ -175,6 +180,14 @@ class Library:
             "SELECT name, kind, sum(times) AS total FROM mention JOIN chunk ON chunk.id = chunk JOIN document ON document.id = document"
             " WHERE owner = ? GROUP BY entity ORDER BY total DESC, entity",
             (owner,),
+        )
+
+    def named_in(self, document_id: str) -> list[tuple[str, int]]:
+        """``(name, times)`` of the entities of one document, the most frequent first."""
+        return self._rows(
+            "SELECT name, sum(times) AS total FROM mention JOIN chunk ON chunk.id = chunk WHERE document = ?"
+            " GROUP BY entity ORDER BY total DESC, entity",
+            (document_id,),
         )
 
     def relations(self, owner: str) -> list[tuple[str, str, str, int]]:

@@ -7,7 +7,19 @@ from collections.abc import Callable, Mapping
 from handlers.providers.anthropic import AnthropicProvider
 from handlers.providers.chat import missing_extra
 from handlers.providers.openai import OpenAIProvider
-from handlers.providers.port import CHOICE, CODE, CONVERSATION, DOCUMENT, Choice, Provider, Question, Subject, SummaryAndKeywords, Topics
+from handlers.providers.port import (
+    CHOICE,
+    CODE,
+    CONVERSATION,
+    DOCUMENT,
+    Choice,
+    Entities,
+    Provider,
+    Question,
+    Subject,
+    SummaryAndKeywords,
+    Topics,
+)
 from scheduler.settings import ProviderSettings
 
 
@@ -31,6 +43,7 @@ __all__ = [
     "CONVERSATION",
     "DOCUMENT",
     "Choice",
+    "Entities",
     "Provider",
     "Question",
     "Subject",

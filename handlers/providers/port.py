@@ -45,6 +45,34 @@ class Choice(BaseModel):
     confidence: float = Field(description="How sure that is, from 0 to 1")
 
 
+class Entity(BaseModel):
+    """Somebody or something that a text names."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str = Field(description="As the text writes it")
+    kind: str = Field(description="One lower-case word: person, organisation, place, product, term ...")
+
+
+class Relation(BaseModel):
+    """What a text says of two entities."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    source: str = Field(description="The name of an entity")
+    label: str = Field(description="Two to four lower-case words that read between the two")
+    target: str = Field(description="The name of another entity")
+
+
+class Entities(BaseModel):
+    """An answer: what a passage names, and what it says of it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    entities: list[Entity] = Field(description="Each once")
+    relations: list[Relation] = Field(description="Between entities of the list")
+
+
 @dataclass(frozen=True, slots=True)
 class Subject:
     """What is asked about. ``kind`` is ``CODE``, ``DOCUMENT``, ``CONVERSATION`` or ``CHOICE``.

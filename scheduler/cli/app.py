@@ -15,7 +15,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from scheduler.cli import discover, doctor, enqueue, enrich, find, jobs, logs, match, overview, pauses, pools, sync, work, workers
+from scheduler.cli import discover, doctor, enqueue, enrich, find, ingest, jobs, logs, match, overview, pauses, pools, sync, work, workers
 from scheduler.cli.render import note
 from scheduler.errors import SchedulerError
 
@@ -79,6 +79,7 @@ for _name, _verb, _panel in (
     ("match", match.match, _LONG),
     ("discover", discover.discover, _LONG),
     ("sync", sync.sync, _LONG),
+    ("ingest", ingest.ingest, _LONG),
     ("serve", work.serve, _OPERATING),
     ("run", work.run, _OPERATING),
     ("enqueue", enqueue.enqueue, _JOBS),

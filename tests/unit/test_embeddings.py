@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from handlers.discovery import embedded
 from handlers.embeddings import LocalEmbedder, matrix
 from handlers.library import Library
+from handlers.meanings import embedded
 
 
 @pytest.fixture(autouse=True)

@@ -42,7 +42,7 @@ def test_people_see_how_much_was_matched_and_how() -> None:
 def test_standard_output_holds_nothing_but_the_answer() -> None:
     said = run("match", "shop/items.csv", "shop/catalogue.csv", "--json")
     assert said.out.count("\n") == 1
-    assert said.err == ""
+    assert all(line.startswith("Matching: ") for line in said.err.splitlines()), said.err
 
 
 def test_a_file_that_is_not_there_changes_nothing(here: Path) -> None:
