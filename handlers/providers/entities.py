@@ -7,9 +7,9 @@ they should.
 
 from __future__ import annotations
 
-import itertools
 import re
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 from handlers.providers.words import looks_like_identifier, stop_words
 
@@ -23,6 +23,7 @@ _ORGANISATION = frozenset(
 _TITLES = frozenset({"mr", "mrs", "ms", "dr", "prof", "professor", "sir", "lady", "captain", "president", "king", "queen", "judge"})
 _PLACE_BEFORE = frozenset({"in", "at", "from", "near", "to", "across", "through", "outside", "inside"})
 _JOINING = frozenset({"of", "de", "la", "van", "von", "der", "und", "and", "&"})
+_LISTING = frozenset({"and", "or", "und", "oder", "et", "ou", "y", "o", "e"})
 _MOST_BETWEEN = 6
 #: After these a large letter is the sentence's.
 _BREAKS = frozenset('.;:!?"“”')
@@ -45,7 +46,7 @@ def entities_in(sentences: Sequence[str], language: str) -> tuple[list[tuple[str
         for kind, pattern in (("address", _EMAIL), ("site", _URL)):
             for match in pattern.finditer(sentence):
                 found.setdefault(match[match.lastindex or 0].casefold(), (match[match.lastindex or 0], kind))
-        relations += _said(spans, words, language)
+        relations += _said(spans, words)
     return list(found.values()), list(dict.fromkeys(relations))
 
 
@@ -100,18 +101,10 @@ def _kind(words: list[str], begin: int, end: int) -> str:
     return "thing"
 
 
-def _said(spans: list[_Span], words: list[str], language: str) -> Iterator[tuple[str, str, str]]:
-    """For neighbouring names, the words between them, without those at the ends that say nothing."""
-    stops = stop_words(language)
-    for (source, _, _, end), (target, _, begin, _) in itertools.pairwise(spans):
-        between = words[end:begin]
-        if (
-            not 0 < len(between) <= _MOST_BETWEEN
-            or any(not word[0].isalnum() for word in between)
-            or source.casefold() == target.casefold()
-        ):
-            continue
-        told = [word.lower() for word in between]
-        while told and told[0] in stops and len(told) > 1:
-            told.pop(0)
-        yield source, " ".join(told), target
+def _said(spans: list[_Span], words: list[str]) -> Iterator[tuple[str, str, str]]:
+    """For neighbouring names, the words between them; a list of names says nothing of them."""
+    for (source, _, _, end), (target, _, begin, _) in pairwise(spans):
+        told = [word.lower() for word in words[end:begin]]
+        is_told = 0 < len(told) <= _MOST_BETWEEN and all(word[0].isalnum() for word in told) and not _LISTING.issuperset(told)
+        if is_told and source.casefold() != target.casefold():
+            yield source, " ".join(told), target
