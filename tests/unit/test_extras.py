@@ -17,8 +17,10 @@ import sys
 
 class Missing:
     def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in {"numpy", "rapidfuzz", "networkx", "wordllama", "httpx2", "tldextract", "neo4j", "sentencex", "snowballstemmer",
-                                  "stopwordsiso", "openai", "anthropic", "tree_sitter"}:
+        if name.split(".")[0] in {
+            "numpy", "rapidfuzz", "networkx", "wordllama", "httpx2", "tldextract", "neo4j", "sentencex", "snowballstemmer", "stopwordsiso",
+            "openai", "anthropic", "tree_sitter",
+        }:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
 sys.meta_path.insert(0, Missing())
