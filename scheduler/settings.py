@@ -80,7 +80,19 @@ class HandlerSettings(_Section):
 
     model_config = SettingsConfigDict(env_prefix="SCHEDULER_HANDLERS_")
 
-    modules: tuple[str, ...] = Field(("handlers.enrichment",), description="Python modules that expose `routes`; loaded at start")
+    modules: tuple[str, ...] = Field(
+        (
+            "handlers.enrichment",
+            "handlers.matching",
+            "handlers.discovery",
+            "handlers.sync",
+            "handlers.ingestion",
+            "handlers.extraction",
+            "handlers.reindex",
+            "handlers.clustering",
+        ),
+        description="Python modules that expose `routes`; loaded at start",
+    )
     entry_points: bool = Field(True, description="Also load what installed packages offer in the entry-point group scheduler.handlers")
 
 

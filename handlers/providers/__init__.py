@@ -7,7 +7,19 @@ from collections.abc import Callable, Mapping
 from handlers.providers.anthropic import AnthropicProvider
 from handlers.providers.chat import missing_extra
 from handlers.providers.openai import OpenAIProvider
-from handlers.providers.port import CODE, CONVERSATION, DOCUMENT, Provider, Question, Subject, SummaryAndKeywords, Topics
+from handlers.providers.port import (
+    CHOICE,
+    CODE,
+    CONVERSATION,
+    DOCUMENT,
+    Choice,
+    Entities,
+    Provider,
+    Question,
+    Subject,
+    SummaryAndKeywords,
+    Topics,
+)
 from scheduler.settings import ProviderSettings
 
 
@@ -25,7 +37,20 @@ _KINDS: Mapping[str, Callable[[ProviderSettings], Provider]] = {
     "anthropic": AnthropicProvider,
 }
 
-__all__ = ["CODE", "CONVERSATION", "DOCUMENT", "Provider", "Question", "Subject", "SummaryAndKeywords", "Topics", "open_provider"]
+__all__ = [
+    "CHOICE",
+    "CODE",
+    "CONVERSATION",
+    "DOCUMENT",
+    "Choice",
+    "Entities",
+    "Provider",
+    "Question",
+    "Subject",
+    "SummaryAndKeywords",
+    "Topics",
+    "open_provider",
+]
 
 
 def open_provider(settings: ProviderSettings) -> Provider:

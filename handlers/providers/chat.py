@@ -31,7 +31,9 @@ def rendered(subject: Subject, budget_chars: int = INPUT_BUDGET_CHARS) -> str:
     facts = {"kind": subject.entity or subject.kind, "name": subject.title, "path": subject.path, "language": subject.language}
     head = "\n".join(f"{name}: {' '.join(value[:300].split())}" for name, value in facts.items() if value)
     body = "\n\n".join(f"{role}: {text}" for role, text in subject.messages) if subject.messages else subject.text
-    return f"{head}\n\n<material>\n{cut(body, budget_chars)}\n</material>"
+    options = "\n".join(f"{number}. {' '.join(option.split())}" for number, option in enumerate(subject.options, 1))
+    listed = f"\n\n<options>\n{options}\n</options>" if options else ""
+    return f"{head}\n\n<material>\n{cut(body, budget_chars)}\n</material>{listed}"
 
 
 def cut(text: str, budget_chars: int) -> str:

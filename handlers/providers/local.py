@@ -12,12 +12,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from functools import partial
+from functools import cached_property, partial
 from itertools import takewhile
 
 from anyio import to_thread
 
+from handlers.providers.choosing import chosen
 from handlers.providers.code import CodeReading, read_code
+from handlers.providers.entities import entities_in
 from handlers.providers.keywords import Phrases, Scored, Stretch, distinct, phrases
 from handlers.providers.port import CODE, CONVERSATION, A, Question, Subject
 from handlers.providers.prose import paragraphs, sentences, shortened
@@ -67,7 +69,7 @@ _PATH_PART = re.compile(r"[/\\.]+")
 
 
 class LocalProvider:
-    """Answers from the text itself. Any answer shape made of ``summary``, ``keywords`` and ``topics``."""
+    """Answers from the text itself: any answer shape made of the fields in ``_FIELDS``."""
 
     model = MODEL
 
@@ -101,6 +103,16 @@ class _Reading:
         sample = " ".join([subject.title, *self.lines[:8]])
         self.language = language_of(tokens(sample), sample)
         self.sentences = self._sentences()
+
+    @cached_property
+    def chosen(self) -> tuple[int, float]:
+        """The number of the subject's option that it means (0: none), and how sure that is."""
+        return chosen(f"{self.subject.title} {self.subject.text}", self.subject.options)
+
+    @cached_property
+    def named(self) -> tuple[list[tuple[str, str]], list[tuple[str, str, str]]]:
+        """What is named, and what is said of two of them."""
+        return entities_in(self.sentences, self.language)
 
     def _lines(self) -> list[str]:
         if self.subject.kind == CODE:
@@ -269,4 +281,12 @@ def _place(subject: Subject) -> list[str]:
     return [name for name in reversed(names) if len(name) > 1 and name not in _CODE_NOISE]
 
 
-_FIELDS: dict[str, Callable[[_Reading], object]] = {"summary": _summary, "keywords": _keywords, "topics": _topics}
+_FIELDS: dict[str, Callable[[_Reading], object]] = {
+    "summary": _summary,
+    "keywords": _keywords,
+    "topics": _topics,
+    "choice": lambda reading: reading.chosen[0],
+    "confidence": lambda reading: reading.chosen[1],
+    "entities": lambda reading: [{"name": name, "kind": kind} for name, kind in reading.named[0]],
+    "relations": lambda reading: [{"source": one, "label": label, "target": other} for one, label, other in reading.named[1]],
+}

@@ -16,7 +16,7 @@ from scheduler.calls import UNPACED, JobPool
 
 A = TypeVar("A", bound=BaseModel)
 
-CODE, DOCUMENT, CONVERSATION = "code", "document", "conversation"
+CODE, DOCUMENT, CONVERSATION, CHOICE = "code", "document", "conversation", "choice"
 
 
 class SummaryAndKeywords(BaseModel):
@@ -36,12 +36,50 @@ class Topics(BaseModel):
     topics: list[str] = Field(description="Two to five broad subjects of one to three words, in lower case")
 
 
+class Choice(BaseModel):
+    """An answer: which of the subject's options it is."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    choice: int = Field(description="The number of the option that means the same, 0 if none does")
+    confidence: float = Field(description="How sure that is, from 0 to 1")
+
+
+class Entity(BaseModel):
+    """Somebody or something that a text names."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str = Field(description="As the text writes it")
+    kind: str = Field(description="One lower-case word: person, organisation, place, product, term ...")
+
+
+class Relation(BaseModel):
+    """What a text says of two entities."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    source: str = Field(description="The name of an entity")
+    label: str = Field(description="Two to four lower-case words that read between the two")
+    target: str = Field(description="The name of another entity")
+
+
+class Entities(BaseModel):
+    """An answer: what a passage names, and what it says of it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    entities: list[Entity] = Field(description="Each once")
+    relations: list[Relation] = Field(description="Between entities of the list")
+
+
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What is asked about. ``kind`` is ``CODE``, ``DOCUMENT`` or ``CONVERSATION``.
+    """What is asked about. ``kind`` is ``CODE``, ``DOCUMENT``, ``CONVERSATION`` or ``CHOICE``.
 
     ``language`` is the programming language of code (lower case); ``entity`` what sort of code or
-    document it is ("function", "class", "markdown" ...). ``messages`` are ``(role, text)`` pairs.
+    document it is ("function", "class", "markdown" ...). ``messages`` are ``(role, text)`` pairs. ``options`` are
+    what a choice is made from, the name of each on its first line.
     """
 
     kind: str
@@ -51,6 +89,7 @@ class Subject:
     language: str = ""
     entity: str = ""
     messages: tuple[tuple[str, str], ...] = ()
+    options: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from scheduler.cli import doctor, enqueue, enrich, find, jobs, logs, overview, pauses, pools, work, workers
+from scheduler.cli import discover, doctor, enqueue, enrich, find, ingest, jobs, logs, match, overview, pauses, pools, sync, work, workers
 from scheduler.cli.render import note
 from scheduler.errors import SchedulerError
 
@@ -72,10 +72,14 @@ def scheduler(
     """Schedules AI jobs: durable, paced by what providers answer, with a precise outcome for every job."""
 
 
-_MAIN, _JOBS, _OPERATING = "The main job", "Jobs", "Operating"
+_MAIN, _LONG, _JOBS, _OPERATING = "The main job", "Long jobs", "Jobs", "Operating"
 for _name, _verb, _panel in (
     ("enrich", enrich.enrich, _MAIN),
     ("find", find.find, _MAIN),
+    ("match", match.match, _LONG),
+    ("discover", discover.discover, _LONG),
+    ("sync", sync.sync, _LONG),
+    ("ingest", ingest.ingest, _LONG),
     ("serve", work.serve, _OPERATING),
     ("run", work.run, _OPERATING),
     ("enqueue", enqueue.enqueue, _JOBS),

@@ -8,7 +8,7 @@ or how an answer is found (``handlers/``).
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,15 +27,13 @@ from scheduler.cli.progress import RunView, Ticker
 from scheduler.cli.signals import StopOnSignals, run_and_exit
 from scheduler.cli.tables import Column, table
 from scheduler.cli.tally import Tally, counts_of
+from scheduler.cli.waiting import Waiting
 from scheduler.cli.work import SOME_FAILED, following, with_quiet_log
 from scheduler.clock import SystemClock
 from scheduler.errors import ConfigError
 from scheduler.job import NewJob
-from scheduler.pauses import pool_scope
 from scheduler.registry import Route, fingerprint
 from scheduler.runtime import Scheduler
-from scheduler.settings import TaskTypeSettings
-from scheduler.stores.base import JobQuery
 
 SUMMARY_KEYWORDS, TOPICS = "enrich_entity_summary_keywords", "generate_topics"
 _TASKS = {CODE_ENTITY: SUMMARY_KEYWORDS, PROJECT_DOCUMENT: SUMMARY_KEYWORDS}
@@ -43,8 +41,6 @@ _TASKS = {CODE_ENTITY: SUMMARY_KEYWORDS, PROJECT_DOCUMENT: SUMMARY_KEYWORDS}
 _BATCH, _BATCH_CHARS = 500, 2_000_000
 #: The scan waits while so many jobs do.
 _MOST_OPEN = 50_000
-_LOOK_EVERY_S = 1.0
-_FOUND_AT_ONCE = 500
 
 
 def enrich(
@@ -76,10 +72,10 @@ def enrich(
             render.emit_json(enrichment.to_dict() | {"seconds": round(seconds, 3)}, indent=None)
         else:
             _show(enrichment, seconds)
-        if enrichment.stopped_by is not None:
-            render.note(f"stopped by {signal.Signals(enrichment.stopped_by).name}: run the same command again to go on")
-        elif enrichment.held:
-            render.note(f"{render.plural(len(enrichment.tally.open), 'job')} left waiting: {enrichment.held}")
+        if enrichment.waiting.stopped_by is not None:
+            render.note(f"stopped by {signal.Signals(enrichment.waiting.stopped_by).name}: run the same command again to go on")
+        elif enrichment.waiting.held:
+            render.note(f"{render.plural(len(enrichment.tally.open), 'job')} left waiting: {enrichment.waiting.held}")
         return enrichment.exit_code()
 
     run_and_exit(enrichment.run, told)
@@ -102,12 +98,10 @@ class Enrichment:
     def __init__(self, scheduler: Scheduler, starts: list[Path], *, force: bool) -> None:
         self.seen = Seen()
         self.tally = Tally(expecting=True)
-        self.held = ""
-        self.stopped_by: int | None = None
+        self.waiting = Waiting(scheduler, self.tally)
         self.scheduler = scheduler
         self._starts = starts
         self._force = force
-        self._paused = ""
         for task_type, target_type in ((SUMMARY_KEYWORDS, CODE_ENTITY), (SUMMARY_KEYWORDS, PROJECT_DOCUMENT), (TOPICS, "conversation")):
             route = scheduler.routes.find(task_type, target_type)
             if route is None:
@@ -115,27 +109,27 @@ class Enrichment:
             _try(route, scheduler)
 
     async def run(self) -> None:
-        """Scan and run to the end, or until a signal (``stopped_by``) ends it early."""
+        """Scan and run to the end, or until a signal (``waiting.stopped_by``) ends it early."""
         view = RunView("Enriching", self.tally, lambda: self.tally.waiting, self._detail, total_known=lambda: self.seen.is_over)
         self.tally.follow(self.scheduler.events)
         catalog = Catalog(self.scheduler.settings.catalog.path)
         async with self.scheduler, catalog, following(catalog, self.scheduler) as follower:
-            with StopOnSignals(self.scheduler, self.exit_code, on_stop=self._stop), Ticker(view.plain, view.drawn) as ticker:
+            with StopOnSignals(self.scheduler, self.exit_code, on_stop=self.waiting.stop), Ticker(view.plain, view.drawn) as ticker:
                 async with anyio.create_task_group() as beside:
                     beside.start_soon(ticker.run)
                     beside.start_soon(self._feed_and_finish, catalog)
                     await self.scheduler.run()
                     beside.cancel_scope.cancel()
-            if self.stopped_by is None:
-                await self._look_up()
+            if self.waiting.stopped_by is None:
+                await self.waiting.look_up()
                 await follower.flush()
                 # Unchanged targets that the catalog did not know yet, and what other processes did.
                 await follower.reconcile(self.scheduler.store.find, self.scheduler.clock.now())
 
     def exit_code(self) -> int:
         """0 when everything is enriched, 1 when a job failed or waits, else what a shell says of a signal."""
-        if self.stopped_by is not None and (self.tally.open or not self.seen.is_over):
-            return 128 + self.stopped_by
+        if self.waiting.stopped_by is not None and (self.tally.open or not self.seen.is_over):
+            return 128 + self.waiting.stopped_by
         return SOME_FAILED if self.tally.failed or self.tally.open else 0
 
     def to_dict(self) -> dict[str, Any]:
@@ -147,7 +141,7 @@ class Enrichment:
 
     async def _feed_and_finish(self, catalog: Catalog) -> None:
         await self._feed(catalog)
-        await self._wait_while(lambda: bool(self.tally.open))
+        await self.waiting.wait_while(lambda: bool(self.tally.open))
         self.scheduler.stop()
 
     async def _feed(self, catalog: Catalog) -> None:
@@ -156,11 +150,11 @@ class Enrichment:
         stamp = self.scheduler.clock.now()
         targets = scan(self._starts, max_file_bytes=limit, on_skip=self.seen.skipped)
         while batch := await to_thread.run_sync(_next_batch, targets):
-            if self.stopped_by is not None:
+            if self.waiting.stopped_by is not None:
                 return
             await self._take(batch, catalog)
-            await self._wait_while(lambda: len(self.tally.open) >= _MOST_OPEN)
-            if self.held:
+            await self.waiting.wait_while(lambda: len(self.tally.open) >= _MOST_OPEN)
+            if self.waiting.held:
                 return
         if not self.seen.skipped.counts[SkipReason.UNREADABLE]:  # a folder out of reach for now is not gone
             self.seen.gone = await catalog.forget_missing(self._starts, stamp)
@@ -179,54 +173,12 @@ class Enrichment:
         self.seen.targets += len(batch)
         await catalog.mark_jobs(jobs, self.scheduler.clock.now())
 
-    def _stop(self, number: int) -> None:
-        self.stopped_by = number
-
-    # -- the end
-
-    async def _wait_while(self, too_many: Callable[[], bool]) -> None:
-        """Until enough jobs of this run have ended, or only a person can bring them on."""
-        ended = self.tally.done
-        while too_many() and not self.held and self.stopped_by is None:
-            with anyio.move_on_after(_LOOK_EVERY_S):
-                await self.tally.all_ended.wait()
-            windows = await self.scheduler.pauses()
-            self._paused = report.pauses_line(windows, self.scheduler.clock.now())
-            if self.tally.done == ended and self.tally.open:  # perhaps somebody else runs them
-                await self._look_up()
-                self.held = self._held({window.scope for window in windows if window.until == float("inf")})
-            ended = self.tally.done
-
-    async def _look_up(self) -> None:
-        """Ask the store about open jobs that do not run here: another process may have ended them."""
-        waiting = [job_id for job_id in self.tally.open if not self.tally.is_running(job_id)]
-        for start in range(0, len(waiting), _FOUND_AT_ONCE):
-            ids = tuple(waiting[start : start + _FOUND_AT_ONCE])
-            jobs = await self.scheduler.store.find(JobQuery(job_ids=ids, limit=len(ids)))
-            self.tally.found(jobs)
-            self.tally.gone(set(ids).difference(job.job_id for job in jobs))
-
-    def _held(self, closed: set[str]) -> str:
-        """Why none of the open jobs will ever start here by itself; empty if one may."""
-        if self.tally.running:
-            return ""
-        reasons = [self._held_type(task_type, closed) for task_type in sorted(set(self.tally.open.values()))]
-        return "" if "" in reasons else "; ".join(dict.fromkeys(reasons))
-
-    def _held_type(self, task_type: str, closed: set[str]) -> str:
-        settings = self.scheduler.settings
-        own = settings.task_types.get(task_type, TaskTypeSettings())
-        pool = own.pool if own.pool is not None else self.scheduler.routes.pool(task_type)
-        scopes = [task_type, *([pool_scope(pool)] if pool else [])]
-        if paused := [scope for scope in scopes if scope in closed]:
-            return f"{paused[0]} is paused until you run `scheduler resume {paused[0]}`"
-        limits = [settings.scheduler.concurrency, own.concurrency, settings.pools[pool].concurrency if pool in settings.pools else None]
-        return f"concurrency is 0 for {task_type}" if 0 in limits else ""
+    # -- what is shown
 
     def _detail(self) -> str:
         scanning = "" if self.seen.is_over else f"scanning: {render.plural(self.seen.targets, 'target')} so far"
         unchanged = f"{self.seen.unchanged:,} unchanged" if self.seen.unchanged else ""
-        return ", ".join(filter(None, (scanning, unchanged, self._paused)))
+        return ", ".join(filter(None, (scanning, unchanged, self.waiting.paused)))
 
 
 def _try(route: Route, scheduler: Scheduler) -> None:
