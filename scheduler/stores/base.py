@@ -240,14 +240,15 @@ class Store(Protocol):
     async def note(self, lease: Lease, now: float, *, progress_json: str | None = None, state_json: str | None = None) -> bool:
         """Store progress and/or a checkpoint of a running attempt; False if the lease no longer holds.
 
-        A checkpoint is durable when this returns.
+        A checkpoint is durable when this returns, and with it the job's ``crashes`` begin anew.
         """
         ...
 
     async def record(self, lease: Lease, ledger: Ledger, items: Sequence[Item], now: float, *, progress_json: str | None = None) -> bool:
         """Store the outcomes of ``items``, where their pass stands, and progress, in one guarded write.
 
-        False if the lease no longer holds. Durable when this returns. An item that has an outcome already gets the new one.
+        False if the lease no longer holds. Durable when this returns. A job that gets on is none that only crashes: its ``crashes``
+        begin anew. An item that has an outcome already gets the new one.
         """
         ...
 

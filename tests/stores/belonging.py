@@ -310,6 +310,13 @@ class TakingTurns:
         assert [job.owner for job in order] == ["big", "small"] * 3 + ["big", "big"]
         assert [job.job_id for job in order if job.owner == "small"] == [draft.job_id for draft in few], "first come, first served"
 
+    async def test_three_jobs_behind_a_hundred_thousand_start_within_one_turn(self, store: Store) -> None:
+        for _ in range(100):
+            await put(store, *[a_draft(owner="big") for _ in range(1_000)])
+        await put(store, *[a_draft(owner="small") for _ in range(3)])
+        owners = [(await claim_one(store, want(limit=1))).job.owner for _ in range(6)]
+        assert owners.count("small") == 3
+
     async def test_a_portion_is_shared_out(self, store: Store) -> None:
         await put(store, *[a_draft(owner="big") for _ in range(50)], *[a_draft(owner="mid") for _ in range(5)], a_draft(owner="small"))
         owners = [claimed.job.owner for claimed in await claim(store, want(limit=9))]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from scheduler.job import TERMINAL, Item, Ledger, Status, Transition
 from scheduler.stores.base import Store
-from tests.stores.acts import DONE, REFUSED, finished, get, only, put, settle, started
+from tests.stores.acts import DONE, REFUSED, claim_one, finished, get, only, put, settle, started
 from tests.support.jobs import T0, a_draft
 
 PASS = Ledger("items", 4, 2, 1, 1, '{"words":3}')
@@ -58,6 +58,22 @@ class Recording:
         assert await store.items(job_id, "items", ok=frozenset()) == []
         assert await store.items(job_id, "items", after=0, limit=1) == [BAD]
         assert await store.items(job_id, "items", ok=frozenset({None, False}), after=1) == [again]
+
+    async def test_a_job_that_gets_on_is_none_that_only_crashes(self, store: Store) -> None:
+        lost = Transition(Status.PENDING, "worker_lost", "lost", refund=True, crashed=True)
+        claimed = await started(store, a_draft())
+        await settle(store, claimed.lease, lost)
+        claimed = await claim_one(store)
+        await store.record(claimed.lease, PASS, [], T0)
+        await store.note(claimed.lease, T0, progress_json='{"percent":1.0}')
+        assert (await get(store, claimed.job.job_id)).crashes == 1
+        await store.record(claimed.lease, PASS, [GOOD], T0)
+        assert (await get(store, claimed.job.job_id)).crashes == 0
+        await settle(store, claimed.lease, lost)
+        claimed = await claim_one(store)
+        assert claimed.job.crashes == 1
+        await store.note(claimed.lease, T0, state_json="1")
+        assert (await get(store, claimed.job.job_id)).crashes == 0
 
     async def test_an_unknown_job_has_no_ledger(self, store: Store) -> None:
         assert await store.ledgers("nobody") == []

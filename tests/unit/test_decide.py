@@ -29,6 +29,7 @@ from scheduler.outcome import (
     BadPayload,
     BadResult,
     Cancelled,
+    Doomed,
     Interrupted,
     Lost,
     Outcome,
@@ -219,6 +220,12 @@ class TestTheOtherOutcomes:
         assert (end.status, end.reason, end.refund) == (Status.FAILED_AI, "gave_up_waiting", True)
         assert end.error == "the provider kept saying 'later' for 86400 s; last: RateLimitError: later"
 
+    @pytest.mark.parametrize(("verdict", "status"), [("fail", Status.FAILED_JOB_LOGIC), ("cancel", Status.CANCELLED)])
+    def test_a_doomed_job_ends_as_was_asked_without_counting(self, verdict: str, status: Status) -> None:
+        end = end_of(Doomed(verdict, "batch:b"), a_job())
+        assert (end.status, end.reason, end.refund) == (status, "dependency_failed", True)
+        assert end.error == "batch:b, which this job waited for, did not succeed"
+
     @pytest.mark.parametrize("kind", get_args(Outcome))
     def test_every_outcome_is_decided_and_every_decision_is_a_legal_move(self, kind: type) -> None:
         arguments = {
@@ -228,6 +235,7 @@ class TestTheOtherOutcomes:
             Lost: ("ada",),
             BadPayload: ("payload_invalid", "x"),
             BadResult: ("x",),
+            Doomed: ("fail", "job"),
         }
         assert end_of(kind(*arguments.get(kind, ()))).status in LEGAL[Status.PROCESSING]
 

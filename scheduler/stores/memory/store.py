@@ -210,6 +210,7 @@ class MemoryStore:
             job._replace(
                 progress_json=job.progress_json if progress_json is None else progress_json,
                 state_json=job.state_json if state_json is None else state_json,
+                crashes=job.crashes if state_json is None else 0,
             )
         )
         return True
@@ -218,6 +219,8 @@ class MemoryStore:
         if not await self.note(lease, now, progress_json=progress_json):
             return False
         self._ledgers.record(lease.seq, ledger, items)
+        if items:
+            self._jobs.put(self._jobs.by_seq[lease.seq]._replace(crashes=0))
         return True
 
     async def ledgers(self, job_id: str) -> list[Ledger]:

@@ -14,7 +14,7 @@ from scheduler.stores.postgres.session import Session
 Entry = tuple[Lease, Ledger, Sequence[Item], float, str | None]
 
 _HOLD = (
-    "UPDATE @schema@.jobs SET progress_json = coalesce($3, progress_json) "
+    "UPDATE @schema@.jobs SET progress_json = coalesce($3, progress_json), crashes = CASE WHEN $4 THEN 0 ELSE crashes END "
     "WHERE seq = $1 AND token = $2 AND status = 'processing' RETURNING 1"
 )
 _SAVE = (
@@ -36,7 +36,7 @@ async def record(session: Session, entries: Sequence[Entry]) -> list[bool]:
     held: list[bool] = []
     async with session.transaction(synced=True):
         for lease, ledger, items, now, progress_json in entries:
-            holds = bool(await session.fetch(_HOLD, lease.seq, lease.token, progress_json))
+            holds = bool(await session.fetch(_HOLD, lease.seq, lease.token, progress_json, bool(items)))
             held.append(holds)
             if holds:
                 await session.fetch(_SAVE, lease.seq, ledger.name, session.times.us(now), *ledger[1:])

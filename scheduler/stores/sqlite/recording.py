@@ -22,8 +22,9 @@ def record(
     connection: sqlite3.Connection, lease: Lease, ledger: Ledger, items: Sequence[Item], now: float, progress_json: str | None
 ) -> bool:
     """See ``Store.record``."""
+    gets_on = ", crashes = 0" if items else ""
     held = connection.execute(
-        "UPDATE jobs SET progress_json = coalesce(?, progress_json) WHERE seq = ? AND token = ? AND status = 'processing'",
+        f"UPDATE jobs SET progress_json = coalesce(?, progress_json){gets_on} WHERE seq = ? AND token = ? AND status = 'processing'",
         (progress_json, lease.seq, lease.token),
     )
     if held.rowcount != 1:

@@ -133,8 +133,8 @@ def refund(connection: sqlite3.Connection, leases: Sequence[Lease]) -> int:
 
 def note(connection: sqlite3.Connection, lease: Lease, progress_json: str | None, state_json: str | None) -> bool:
     changed = connection.execute(
-        "UPDATE jobs SET progress_json = coalesce(?, progress_json), state_json = coalesce(?, state_json) "
-        "WHERE seq = ? AND token = ? AND status = 'processing'",
+        "UPDATE jobs SET progress_json = coalesce(?, progress_json), state_json = coalesce(?, state_json)"
+        f"{', crashes = 0' if state_json is not None else ''} WHERE seq = ? AND token = ? AND status = 'processing'",
         (progress_json, state_json, lease.seq, lease.token),
     )
     return changed.rowcount == 1

@@ -481,3 +481,25 @@ BEGIN
     WHERE j.status = 'processing' AND j.held_us IS NOT NULL;
 END
 $scheduler$;
+
+-- The places of those leases that hold. A job that gets on is none that only crashes.
+CREATE OR REPLACE FUNCTION @schema@.note(seqs bigint[], tokens bigint[], progresses text[], states text[], synced boolean) RETURNS SETOF integer
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+SET lock_timeout = '5s'
+SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off
+SET enable_bitmapscan = off
+SET enable_hashjoin = off
+SET enable_mergejoin = off
+AS $scheduler$
+BEGIN
+    PERFORM set_config('synchronous_commit', CASE WHEN synced THEN 'on' ELSE 'off' END, true);
+    RETURN QUERY UPDATE @schema@.jobs AS j
+    SET progress_json = coalesce(n.progress, j.progress_json), state_json = coalesce(n.state, j.state_json),
+        crashes = CASE WHEN n.state IS NULL THEN j.crashes ELSE 0 END
+    FROM unnest(seqs, tokens, progresses, states) WITH ORDINALITY AS n(seq, token, progress, state, place)
+    WHERE j.seq = n.seq AND j.token = n.token AND j.status = 'processing'
+    RETURNING n.place::integer;
+END
+$scheduler$;
