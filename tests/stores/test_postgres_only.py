@@ -81,10 +81,14 @@ class TestTheSchema:
             earlier.setattr(schema, "migrations", lambda: scripts[:2])
             store = PostgresStore(where)
             await store.open()
-            await put(store, draft := a_draft())
+            session = await store._database.connect("test")  # in its own words: that release had not today's
+            columns = "job_id, task_type, target_type, target_id, run_after_us, created_us, ready"
+            await session.fetch(f"INSERT INTO @schema@.jobs ({columns}) VALUES ('old', 'lane', '', '', 1, 1, 1)")
+            await session.close()
             await store.close()
         async with opened(lambda: PostgresStore(where), 3) as stores:
-            assert ids(await everything(stores[0])) == [draft.job_id]
+            assert ids(await everything(stores[0])) == ["old"]
+            assert ids(await claim(stores[1])) == ["old"]
 
     async def test_a_release_is_migrated_while_workers_of_the_one_before_are_at_work(
         self, postgres: str, monkeypatch: pytest.MonkeyPatch
