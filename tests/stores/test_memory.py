@@ -88,7 +88,7 @@ async def test_jobs_cancelled_and_retried_over_and_over_leave_nothing_behind(sto
     for _ in range(500):
         await store.cancel(JobQuery(job_ids=(draft.job_id,)), T0)
         await store.retry(JobQuery(job_ids=(draft.job_id,)), T0)
-    lane = store._jobs._lanes["lane"]["code_entity"]  # type: ignore[attr-defined]
+    lane = store._jobs._lanes["lane"]["code_entity", ""]  # type: ignore[attr-defined]
     assert len(lane._later) + len(lane._due) < 100
     assert len(await claim(store)) == 2
     assert await claim(store) == []

@@ -142,6 +142,7 @@ class MemoryStore:
             held=False,
         )
         self._jobs.put(job)
+        self._holds.pop(job.seq, None)
         for scope in probing:
             self._windows[scope] = replace(self._windows[scope], probe=job.job_id)
         return Claim(job, Lease(job.seq, job.job_id, job.token, probing))
@@ -321,6 +322,7 @@ class MemoryStore:
         for job in doomed:
             self._jobs.remove(job)
             self._ledgers.forget(job.seq)
+            self._holds.pop(job.seq, None)
         return len(doomed)
 
     # -- pauses
