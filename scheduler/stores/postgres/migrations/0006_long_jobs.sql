@@ -100,10 +100,12 @@ AS $scheduler$
 DECLARE
     ended record;
 BEGIN
-    PERFORM @schema@.lock_batch(b.batch, b.owner) FROM (
-        SELECT DISTINCT j.batch, j.owner FROM @schema@.jobs AS j
-        WHERE j.seq = ANY (seqs) AND j.finished_us IS NOT NULL AND j.batch IS NOT NULL ORDER BY 1, 2
-    ) AS b;
+    IF EXISTS (SELECT 1 FROM @schema@.jobs AS j WHERE j.batch IS NOT NULL) THEN -- where there are no batches this costs one look
+        PERFORM @schema@.lock_batch(b.batch, b.owner) FROM (
+            SELECT DISTINCT j.batch, j.owner FROM @schema@.jobs AS j
+            WHERE j.seq = ANY (seqs) AND j.finished_us IS NOT NULL AND j.batch IS NOT NULL ORDER BY 1, 2
+        ) AS b;
+    END IF;
     IF NOT EXISTS (SELECT 1 FROM @schema@.waits) THEN
         RETURN;
     END IF;
@@ -172,10 +174,16 @@ BEGIN
         END LOOP;
         start := NULL;
         WHILE cardinality(names) < room - cardinality(picked) LOOP -- then from the first on, up to the last
-            SELECT coalesce(j.owner, '') INTO next FROM @schema@.jobs AS j
-            WHERE j.ready = 1 AND j.task_type = lane AND j.priority = level AND coalesce(j.owner, '') >= coalesce(start, '')
-                AND (start IS NULL OR coalesce(j.owner, '') > start) AND (kinds IS NULL OR j.target_type = ANY (kinds))
-            ORDER BY coalesce(j.owner, '') LIMIT 1;
+            IF start IS NULL THEN
+                SELECT coalesce(j.owner, '') INTO next FROM @schema@.jobs AS j
+                WHERE j.ready = 1 AND j.task_type = lane AND j.priority = level AND (kinds IS NULL OR j.target_type = ANY (kinds))
+                ORDER BY coalesce(j.owner, '') LIMIT 1;
+            ELSE
+                SELECT coalesce(j.owner, '') INTO next FROM @schema@.jobs AS j
+                WHERE j.ready = 1 AND j.task_type = lane AND j.priority = level AND coalesce(j.owner, '') > start
+                    AND (kinds IS NULL OR j.target_type = ANY (kinds))
+                ORDER BY coalesce(j.owner, '') LIMIT 1;
+            END IF;
             EXIT WHEN NOT FOUND OR next > last;
             start := next;
             IF next <> ALL (paused) THEN
