@@ -240,7 +240,7 @@ class Store(Protocol):
     async def note(self, lease: Lease, now: float, *, progress_json: str | None = None, state_json: str | None = None) -> bool:
         """Store progress and/or a checkpoint of a running attempt; False if the lease no longer holds.
 
-        A checkpoint is durable when this returns, and with it the job's ``crashes`` begin anew.
+        A checkpoint is durable when this returns, and if it is another than the last, the job's ``crashes`` begin anew.
         """
         ...
 

@@ -74,6 +74,10 @@ class Recording:
         assert claimed.job.crashes == 1
         await store.note(claimed.lease, T0, state_json="1")
         assert (await get(store, claimed.job.job_id)).crashes == 0
+        await settle(store, claimed.lease, lost)
+        claimed = await claim_one(store)
+        await store.note(claimed.lease, T0, state_json="1")
+        assert (await get(store, claimed.job.job_id)).crashes == 1, "it stands where it stood"
 
     async def test_an_unknown_job_has_no_ledger(self, store: Store) -> None:
         assert await store.ledgers("nobody") == []

@@ -132,7 +132,14 @@ async def test_the_plan_that_picks_jobs_walks_the_index_of_ready_jobs_in_order(s
         "BEGIN; " + "; ".join("SET LOCAL {} = '{}'".format(*one.split("=", 1)) for one in settings if "search_path" not in one)
     )
     for number, (statement, index) in enumerate(zip(picking, ("jobs_due", *["jobs_ready"] * 4), strict=True)):
-        for name, value in (("(paused)", "('{}'::text[])"), ("wanted.t", "$1"), ("wanted.k", "$2"), ("wanted.a", "$5"), ("now_us", "$3"), ("room", "$4")):
+        for name, value in (
+            ("(paused)", "('{}'::text[])"),
+            ("wanted.t", "$1"),
+            ("wanted.k", "$2"),
+            ("wanted.a", "$5"),
+            ("now_us", "$3"),
+            ("room", "$4"),
+        ):
             statement = statement.replace(name, value)
         await session.script(f"PREPARE picking{number}(text, text[], bigint, bigint, text[]) AS {statement}")
         explained = (

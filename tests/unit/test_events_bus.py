@@ -131,7 +131,7 @@ def example(kind: type[Event]) -> Event:
         "window": a_window(),
         "progress": Progress(50.0, "half", 1, 2),
     }
-    numbers = {"duration_s", "waited_s", "blocked_s", "failing_s"}
+    numbers = {"duration_s", "waited_s", "blocked_s", "failing_s", "until"}
     return kind(**{field.name: values.get(field.name, 0.5 if field.name in numbers else "text") for field in fields(kind)})
 
 

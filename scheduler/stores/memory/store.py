@@ -211,7 +211,7 @@ class MemoryStore:
             job._replace(
                 progress_json=job.progress_json if progress_json is None else progress_json,
                 state_json=job.state_json if state_json is None else state_json,
-                crashes=job.crashes if state_json is None else 0,
+                crashes=job.crashes if state_json in (None, job.state_json) else 0,
             )
         )
         return True

@@ -133,8 +133,8 @@ def refund(connection: sqlite3.Connection, leases: Sequence[Lease]) -> int:
 
 def note(connection: sqlite3.Connection, lease: Lease, progress_json: str | None, state_json: str | None) -> bool:
     changed = connection.execute(
-        "UPDATE jobs SET progress_json = coalesce(?, progress_json), state_json = coalesce(?, state_json)"
-        f"{', crashes = 0' if state_json is not None else ''} WHERE seq = ? AND token = ? AND status = 'processing'",
+        "UPDATE jobs SET progress_json = coalesce(?1, progress_json), state_json = coalesce(?2, state_json), "
+        "crashes = CASE WHEN ?2 IS NULL OR ?2 = state_json THEN crashes ELSE 0 END WHERE seq = ?3 AND token = ?4 AND status = 'processing'",
         (progress_json, state_json, lease.seq, lease.token),
     )
     return changed.rowcount == 1

@@ -505,7 +505,7 @@ BEGIN
     PERFORM set_config('synchronous_commit', CASE WHEN synced THEN 'on' ELSE 'off' END, true);
     RETURN QUERY UPDATE @schema@.jobs AS j
     SET progress_json = coalesce(n.progress, j.progress_json), state_json = coalesce(n.state, j.state_json),
-        crashes = CASE WHEN n.state IS NULL THEN j.crashes ELSE 0 END
+        crashes = CASE WHEN n.state IS NULL OR n.state = j.state_json THEN j.crashes ELSE 0 END
     FROM unnest(seqs, tokens, progresses, states) WITH ORDINALITY AS n(seq, token, progress, state, place)
     WHERE j.seq = n.seq AND j.token = n.token AND j.status = 'processing'
     RETURNING n.place::integer;
