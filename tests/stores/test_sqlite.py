@@ -12,6 +12,7 @@ from tests.stores.contract import StoreContract
 class TestSqliteStore(StoreContract):
     durable = True
     walks = 25  # each makes a file
+    thousands = 100
 
     def store_at(self, folder: Path) -> Store:
         return SqliteStore(folder / "jobs.db")

@@ -55,7 +55,9 @@ _wants = st.tuples(
 _ends = st.sampled_from(("done", "done", "refused", "later", "later in", "pool later", "outage", "outage", "again", "handed back", "lost"))
 _numbers = st.integers(0, 30)
 _enqueue = st.tuples(st.just("enqueue"), st.lists(_drafts, min_size=1, max_size=4))
-_claim = st.tuples(st.just("claim"), st.lists(_wants, min_size=1, max_size=3), st.sampled_from(("ada", "grace")))
+_claim = st.tuples(
+    st.just("claim"), st.lists(_wants, min_size=1, max_size=3, unique_by=lambda want: want[0]), st.sampled_from(("ada", "grace"))
+)
 _settle = st.tuples(st.just("settle"), st.lists(st.tuples(_numbers, _ends), min_size=1, max_size=4))
 _wait = st.tuples(st.just("wait"), st.sampled_from((1, 30, 60, 600)))
 _other = st.one_of(

@@ -153,6 +153,8 @@ DECLARE
     share  bigint;
     more   bigint;
     take   bigint;
+    served text[];
+    counts bigint[];
 BEGIN
     WHILE cardinality(picked) < room LOOP
         SELECT j.priority INTO level FROM @schema@.jobs AS j
@@ -190,6 +192,8 @@ BEGIN
                 names := names || next;
             END IF;
         END LOOP;
+        served := names;
+        counts := array_fill(0::bigint, ARRAY[cardinality(served)]);
         WHILE cardinality(names) > 0 AND cardinality(picked) < room LOOP -- shared out until nobody has more
             share := (room - cardinality(picked)) / cardinality(names);
             more := (room - cardinality(picked)) % cardinality(names);
@@ -206,10 +210,17 @@ BEGIN
                     hungry := hungry || next;
                 END IF;
                 picked := picked || got;
+                counts[array_position(served, next)] := counts[array_position(served, next)] + cardinality(got);
                 more := more - 1;
             END LOOP;
             names := hungry;
         END LOOP;
+        -- The turn goes on after the last of those that got most.
+        SELECT s.name INTO next FROM unnest(served, counts) WITH ORDINALITY AS s(name, count, place)
+        WHERE s.count > 0 AND s.count = (SELECT max(c) FROM unnest(counts) AS c) ORDER BY s.place DESC LIMIT 1;
+        IF FOUND THEN
+            last := next;
+        END IF;
     END LOOP;
     RETURN picked;
 END
