@@ -26,10 +26,10 @@ def server() -> Iterator[OwnServer]:
 
 
 #: A taste; the campaign (`python -m tests.simulation.postgres_campaign`) goes on for longer.
-@pytest.mark.parametrize(("fault", "rounds"), [("kills", 8), ("restarts", 3), ("cuts", 5), ("answers", 4), ("partitions", 2)])
+@pytest.mark.parametrize(("fault", "rounds"), [("kills", 4), ("restarts", 2), ("cuts", 3), ("answers", 2), ("partitions", 1)])
 def test_no_rule_is_broken(tmp_path: Path, server: OwnServer, fault: str, rounds: int) -> None:
     report = run_fault(fault, tmp_path, server, rounds=rounds, seed=SEED)
     assert report.violations == [], f"FAULT_SEED={SEED}: " + "\n".join(report.lines())
-    assert report.hit >= rounds // 3, "the faults must hit running jobs"
+    assert report.hit >= max(1, rounds // 3), "the faults must hit running jobs"
     assert report.acknowledged >= 10 * rounds, "there must be load"
     assert set(report.statuses) <= {str(status) for status in TERMINAL}
