@@ -34,7 +34,6 @@ Items = Iterable[Any] | AsyncIterable[Any] | Callable[[int], Iterable[Any] | Asy
 Work = Callable[["Chunk"], Awaitable[Sequence[Any] | None]]
 #: So many items in a row that the provider calls invalid, with nothing done between: it is not the items, and each further one costs.
 HOPELESS = 3
-_PAGE = 1_000
 _KEY_LIMIT = 200
 
 
@@ -166,9 +165,6 @@ class Pass:
             for item in page:
                 yield item
             after = page[-1].position
-
-    def _has_outcome(self, position: int) -> bool:
-        return position not in self._again if position < self._stand.next else position in self._ahead
 
     async def _left(self, items: Items) -> AsyncIterator[tuple[int, Any]]:
         """The items without an outcome, with their positions."""

@@ -28,7 +28,7 @@ class Desk(Protocol):
 
     def monotonic(self) -> float: ...
 
-    def progress(self, job: Job, lease: Lease, progress: Progress) -> None: ...
+    def progress(self, job: Job, lease: Lease, read: Callable[[], Progress]) -> None: ...
 
     async def checkpoint(self, lease: Lease, state_json: str) -> bool: ...
 
@@ -82,7 +82,11 @@ class JobContext:
         self._run = run
         self._tools = tools
         self._desk = tools.desk
-        self._percent = 0.0
+        before = job.progress if job.state_json is not None else None
+        #: Whoever goes on from a checkpoint goes on from what was reached, too.
+        self._percent = 0.0 if before is None else before.percent
+        self._said: tuple[str, float | None, float | None] = ("", None, None)
+        self._is_noted = False
         self._pace: Pace | None = None
         self._state_json = job.state_json
 
@@ -141,6 +145,7 @@ class JobContext:
 
         Cheap: what is stored is the latest, a few times a second. Raises ``SchedulerError`` for what is no number.
         """
+        # Called ten thousand times a second, perhaps: what can wait until it is written waits.
         if percent is None:
             if current is None or not total or not _is_number(current) or not _is_number(total):
                 self._refuse(current, total, percent)
@@ -148,28 +153,33 @@ class JobContext:
             percent = 100.0 * current / total
         else:
             self._refuse(current, total, percent)
-        self._desk.progress(self.job, self._lease, self._moved(percent, printable(str(message), 500) if message else "", current, total))
+        self._reached(percent)
+        self._said = (message if type(message) is str else str(message), current, total)
+        if not self._is_noted:
+            self._is_noted = True
+            self._desk.progress(self.job, self._lease, self._read)
 
     def _refuse(self, *values: float | None) -> None:
         for what, value in zip(("current", "total", "percent"), values, strict=True):
             if value is not None and not _is_number(value):
                 raise SchedulerError(f"progress {what} must be a finite number, not {value!r}")
 
-    def _moved(self, percent: float, message: str, current: float | None, total: float | None) -> Progress:
-        if self._pace is None:
-            self._begin()
-        assert self._pace is not None
-        self._percent = reached = max(self._percent, min(max(float(percent), 0.0), 100.0))
-        self._pace.moved(self._desk.monotonic(), reached)
-        rate = self._pace.rate()
-        return Progress(reached, message, current, total, rate, None if rate is None else (100.0 - reached) / rate)
+    def _reached(self, percent: float) -> None:
+        if percent > self._percent:
+            self._percent = float(percent) if percent < 100.0 else 100.0
 
-    def _begin(self) -> None:
-        """Whoever goes on from a checkpoint goes on from what was reached, too."""
-        before = self.job.progress
-        if before is not None and self.job.state_json is not None:
-            self._percent = before.percent
-        self._pace = Pace(self._run.started, self._percent, None if before is None else before.rate)
+    def _read(self) -> Progress:
+        """The latest, about to be written."""
+        self._is_noted = False
+        message, current, total = self._said
+        if self._pace is None:
+            before = self.job.progress
+            begun = before.percent if before is not None and self.job.state_json is not None else 0.0
+            self._pace = Pace(self._run.started, begun, None if before is None else before.rate)
+        self._pace.moved(self._desk.monotonic(), self._percent)
+        rate = self._pace.rate()
+        left_s = None if rate is None else (100.0 - self._percent) / rate
+        return Progress(self._percent, printable(message, 500), current, total, rate, left_s)
 
     async def checkpoint(self, state: Any) -> None:
         """Store ``state`` (JSON); durable when this returns. The next attempt starts with it as ``job.state``.
@@ -224,11 +234,12 @@ class JobContext:
     def enqueue(self, task_type: str, target_type: str = "", target_id: str = "", payload: Any = None, **more: Any) -> str:
         """A follow-up: a job that exists exactly if and when this one completes. See ``NewJob`` for the arguments.
 
-        Returns the id it will have, unless a job with its unique key, or an unchanged target, stands for it by then.
-        Raises ``InvalidJobError``.
+        It belongs to this job's owner unless ``owner`` says otherwise, and does not count against that owner's limit. What it waits for
+        (``after``) and does not exist by then counts as failed. Returns the id it will have, unless a job with its unique key, or an
+        unchanged target, stands for it by then. Raises ``InvalidJobError``.
         """
-        draft = self._tools.draft(NewJob(task_type, target_type, target_id, payload, **more))
-        self.follow_ups.append(draft)
+        draft = self._tools.draft(NewJob(task_type, target_type, target_id, payload, **{"owner": self.owner, **more}))
+        self.follow_ups.append(draft._replace(owner_limit=None, strict=False))
         return draft.job_id
 
 
@@ -262,7 +273,9 @@ class _Host:
         share = over / ledger.total if ledger.total else (1.0 if ledger.total == 0 else 0.0)
         told = [f"{value:g} {name}" for name, value in ledger.counters.items()]
         message = ", ".join([*told, f"{ledger.failed} failed"] if ledger.failed else told)
-        return self._job._moved(first + share * (last - first), printable(message, 500), over, ledger.total)
+        self._job._reached(first + share * (last - first))
+        self._job._said = (message, over, ledger.total)
+        return self._job._read()
 
     def is_asked_to_stop(self) -> bool:
         return self._job._run.is_asked_to_stop(at_chunk=True)

@@ -10,6 +10,7 @@ Does not belong here: what an attempt does (``attempt.py``), what its end means 
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
@@ -25,6 +26,7 @@ from scheduler.job import UNFINISHED
 from scheduler.keeper import Keeper
 from scheduler.lanes import Lane, calls_of, share_out
 from scheduler.outcome import Cancelled, Interrupted, TimedOut
+from scheduler.pauses import OWNER_PREFIX
 from scheduler.registry import Routes
 from scheduler.settings import Settings, TaskTypeSettings
 from scheduler.settler import Ended, Settler
@@ -345,13 +347,24 @@ class Dispatcher:
         if self._has_unrecorded() or any(self._can_run(lane) and lane.ready for lane in self._lanes.values()):
             return False
         closed = {window.scope for window in await self._store.pauses() if window.until == float("inf")}
-        for tally in await self._store.count(JobQuery(statuses=UNFINISHED)):
-            lane = self._lanes.get(tally.task_type)
+        for task_type in await self._movable(closed):
+            lane = self._lanes.get(task_type)
             if lane is None and self._engine.unknown_routes == "leave":
                 continue
             if lane is None or (self._can_run(lane) and not closed.intersection(lane.scopes) and await self._is_ours(lane)):
                 return False
         return True
+
+    async def _movable(self, closed: set[str]) -> list[str]:
+        """The task types of unfinished jobs that can run, by themselves, before a person moves them. ``closed`` scopes are so for ever."""
+        counts: Counter[str] = Counter()
+        for tally in await self._store.count(JobQuery(statuses=UNFINISHED, can_run=True)):
+            counts[tally.task_type] += tally.count
+        for scope in closed:
+            if scope.startswith(OWNER_PREFIX):
+                for tally in await self._store.count(JobQuery(statuses=UNFINISHED, can_run=True, owner=scope.removeprefix(OWNER_PREFIX))):
+                    counts[tally.task_type] -= tally.count
+        return [task_type for task_type, count in counts.items() if count > 0]
 
     async def _is_ours(self, lane: Lane) -> bool:
         """Whether a lane that has unfinished jobs has any of the target types that are handled here."""

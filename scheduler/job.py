@@ -108,7 +108,8 @@ class NewJob(NamedTuple):
 class Draft(NamedTuple):
     """A ``NewJob`` that passed the door: checked, encoded, ready for a store.
 
-    ``owner_limit``: its owner may have so many unfinished jobs, this one included.
+    ``owner_limit``: its owner may have so many unfinished jobs, this one included. ``strict``: what it waits for must exist; a follow-up
+    is stored with the end of another job, where nothing can be refused any more, and counts what does not exist as failed.
     """
 
     job_id: str
@@ -128,6 +129,7 @@ class Draft(NamedTuple):
     after: tuple[str, ...] = ()
     if_failed: str = "fail"
     owner_limit: int | None = None
+    strict: bool = True
 
 
 BATCH_PREFIX = "batch:"

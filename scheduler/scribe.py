@@ -31,18 +31,18 @@ class Scribe:
         self._store = store
         self._events = events
         self._clock = clock
-        self._unwritten: dict[Lease, tuple[Job, Progress]] = {}
+        self._unwritten: dict[Lease, tuple[Job, Callable[[], Progress]]] = {}
         self._news = anyio.Event()
         self._failing_since: float | None = None
 
     def monotonic(self) -> float:
         return self._clock.monotonic()
 
-    def progress(self, job: Job, lease: Lease, progress: Progress) -> None:
-        """Take note; returns at once."""
+    def progress(self, job: Job, lease: Lease, read: Callable[[], Progress]) -> None:
+        """Take note that there is something to ``read``; returns at once."""
         if not self._unwritten:
             self._news.set()
-        self._unwritten[lease] = (job, progress)
+        self._unwritten[lease] = (job, read)
 
     async def checkpoint(self, lease: Lease, state_json: str) -> bool:
         """Store a checkpoint; durable when this returns. A lease that lapsed stores nothing: False."""
@@ -95,7 +95,8 @@ class Scribe:
         """Write the attempt's last progress before its end is recorded."""
         last = self._unwritten.pop(lease, None)
         if last is not None:
-            await self._write(lease, *last)
+            job, read = last
+            await self._write(lease, job, read())
 
     async def run(self) -> None:
         """Write what gathers, until cancelled."""

@@ -95,7 +95,8 @@ class Settled:
 class JobQuery:
     """Which jobs: every given field must match; an empty query matches all.
 
-    ``newest_first`` with ``before_seq`` pages backwards; without it ``after_seq`` pages forwards.
+    ``can_run`` leaves out unfinished jobs that cannot run before another job or a person moves them: they wait for others, or are held
+    for ever. ``newest_first`` with ``before_seq`` pages backwards; without it ``after_seq`` pages forwards.
     """
 
     job_ids: tuple[str, ...] | None = None
@@ -110,6 +111,7 @@ class JobQuery:
     created_before: float | None = None
     waiting_before: float | None = None
     batch: str | None = None
+    can_run: bool | None = None
     before_seq: int | None = None
     after_seq: int | None = None
     newest_first: bool = True
@@ -222,8 +224,8 @@ class Store(Protocol):
     async def settle(self, settlements: Sequence[Settlement], now: float) -> list[Settled]:
         """End attempts: each applies only if its job is still ``processing`` under the lease's token.
 
-        Follow-ups are stored in the same write. When the last of those that a job waits for has ended, however it came to its end, the
-        job can be claimed.
+        Follow-ups are stored in the same write; they are not ``strict``, so nothing about them can be refused. When the last of
+        those that a job waits for has ended, however it came to its end, the job can be claimed.
         """
         ...
 

@@ -71,6 +71,25 @@ async def test_a_follow_up_runs_after_its_parent_and_once_although_the_parent_ra
 
 
 @in_virtual_time
+async def test_nothing_about_follow_ups_takes_the_service_down(store: str) -> None:
+    """They are stored with their parent's end, where nothing can be refused any more."""
+    ran = Ran()
+
+    @ran.routes.handler("odd")
+    async def odd(job: JobContext) -> list[str]:
+        return [job.enqueue("good", "", "orphan", after=["nobody"]), *(job.enqueue("good", "", "many") for _ in range(5))]
+
+    async with engine(ran.routes, store, owners={"ada": {"max_unfinished": 2}}) as at:
+        odd_id = await put(at, "odd", "odd", owner="ada")
+        await at.scheduler.run(until_empty=True)
+        parent = await at.job(odd_id)
+        orphan, *many = [await at.job(job_id) for job_id in parent.result]
+    assert parent.status is Status.COMPLETED
+    assert (orphan.status, orphan.reason) == (Status.FAILED_JOB_LOGIC, "dependency_failed")
+    assert {(job.status, job.owner) for job in many} == {(Status.COMPLETED, "ada")}
+
+
+@in_virtual_time
 async def test_a_bad_follow_up_is_the_handlers_error() -> None:
     routes = Registry()
 
@@ -299,6 +318,24 @@ async def test_everything_of_an_owner_is_paused_and_cancelled(store: str) -> Non
         assert ran.order == ["grace"] * 3
         assert left.jobs == 3
         assert len(await at.scheduler.cancel(owner="ada")) == 3
+
+
+@in_virtual_time
+async def test_a_run_until_empty_does_not_wait_for_a_hand(store: str) -> None:
+    """Neither for what is held, nor for a paused owner's, nor for what waits for those."""
+    ran = Ran()
+    async with engine(ran.routes, store) as at:
+        held = await put(at, "good", "held")
+        await put(at, "good", "behind", after=[held])
+        await put(at, "good", "theirs", owner="ada")
+        await put(at, "good", "free")
+        for_a_while = await put(at, "good", "later")
+        await at.scheduler.pause(f"job:{held}")
+        await at.scheduler.pause(f"job:{for_a_while}", for_s=60.0)
+        await at.scheduler.pause("owner:ada")
+        left = await at.scheduler.run(until_empty=True)
+    assert ran.order == ["free", "later"]
+    assert left.jobs == 3
 
 
 @in_virtual_time

@@ -28,6 +28,22 @@ class FollowingUp:
         assert [job.task_type for job in await everything(store)] == ["lane", "next", "later"]
         assert ids(await claim(store, want("next"), want("later"))) == [follow_ups[0].job_id]
 
+    @pytest.mark.parametrize(("if_failed", "doomed"), [("fail", "fail nobody"), ("cancel", "cancel nobody"), ("run", None)])
+    async def test_one_that_waits_for_nobody_is_stored_all_the_same(self, store: Store, if_failed: str, doomed: str | None) -> None:
+        claimed = await started(store, a_draft())
+        follow_up = a_draft("next", after=("nobody",), if_failed=if_failed, strict=False)
+        assert (await settle(store, claimed.lease, _with(DONE, follow_up))).applied
+        assert (await get(store, claimed.job.job_id)).status is Status.COMPLETED
+        assert (await claim_one(store, want("next"))).job.doomed == doomed
+
+    async def test_one_that_waits_for_another_of_them_does(self, store: Store) -> None:
+        claimed = await started(store, a_draft())
+        first = a_draft("next", strict=False)
+        await settle(store, claimed.lease, _with(DONE, first, a_draft("last", after=(first.job_id,), strict=False)))
+        assert await claim(store, want("last")) == []
+        await settle(store, (await claim_one(store, want("next"))).lease, DONE)
+        assert len(await claim(store, want("last"))) == 1
+
     @pytest.mark.parametrize("end", [REFUSED, BACK, Transition(Status.RETRY_AI, "timeout", "slow", run_after=T0 + 9)])
     async def test_a_job_that_does_not_complete_has_none(self, store: Store, end: Transition) -> None:
         claimed = await started(store, a_draft())
@@ -290,6 +306,17 @@ class Holding:
         await store.hold(only(last.job_id), FOREVER, T0)
         await store.unhold(only(last.job_id), T0)
         assert await claim(store, want("two")) == []
+
+    async def test_what_cannot_run_by_itself_can_be_left_out(self, store: Store) -> None:
+        free, first, held, later = (a_draft() for _ in range(4))
+        await put(store, free, first, held, later, a_draft(after=(first.job_id,)))
+        await store.hold(only(held.job_id), FOREVER, T0)
+        await store.hold(only(later.job_id), T0 + 60, T0)
+        assert set(ids(await find(store, can_run=True))) == {free.job_id, first.job_id, later.job_id}
+        assert [tally.count for tally in await store.count(JobQuery(can_run=True))] == [3]
+        running = await claim_one(store, want(limit=1))
+        await store.hold(only(running.job.job_id), FOREVER, T0)
+        assert running.job.job_id in ids(await find(store, can_run=True)), "it runs"
 
     async def test_what_has_ended_is_not_held(self, store: Store) -> None:
         job: Job = await finished(store, a_draft())

@@ -6,6 +6,7 @@ however much else is stored. Does not belong here: what a verb changes (``store.
 
 from __future__ import annotations
 
+import math
 import operator
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -155,7 +156,9 @@ class Records:
         given = [(getattr(query, name), field, holds) for name, field, holds in _CONDITIONS if getattr(query, name) is not None]
         for seq in self._candidates(query):
             job = self.by_seq.get(seq)
-            if job is not None and all(holds(getattr(job, field), wanted) for wanted, field, holds in given):
+            if job is None or (query.can_run and not _can_run(job)):
+                continue
+            if all(holds(getattr(job, field), wanted) for wanted, field, holds in given):
                 yield job
 
     def _candidates(self, query: JobQuery) -> Iterable[int]:
@@ -182,6 +185,11 @@ class Records:
 
 def _line(job: Job) -> _Line:
     return (job.target_type, job.owner or "")
+
+
+def _can_run(job: Job) -> bool:
+    """Whether it may run without another job or a person moving it."""
+    return job.blockers == 0 and (not job.held or job.status is Status.PROCESSING or math.isfinite(job.run_after))
 
 
 def _is_among(value: object, wanted: Collection[object] | None) -> bool:

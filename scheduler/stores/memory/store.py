@@ -392,7 +392,7 @@ class MemoryStore:
 
 def _new_job(seq: int, draft: Draft, now: float) -> Job:
     asked = draft._asdict()
-    for once in ("force", "after", "if_failed", "owner_limit"):  # the job does not keep these
+    for once in ("force", "after", "if_failed", "owner_limit", "strict"):  # the job does not keep these
         del asked[once]
     unset = dict.fromkeys(Job._fields)
     return Job(**{**unset, **asked, "seq": seq, "status": Status.PENDING, "created_at": now, **_NOTHING_YET})

@@ -40,6 +40,8 @@ class Waits:
             return self._batch(draft.owner, name.removeprefix(BATCH_PREFIX))
         job = self._jobs.by_seq.get(self._jobs.seq_of.get(name, 0))
         if job is None or (draft.owner is not None and job.owner != draft.owner):
+            if not draft.strict:
+                return False, True
             raise InvalidJobError(f"after names {name}, but there is no such job: enqueue it first")
         return job.status in UNFINISHED, job.status is not Status.COMPLETED
 

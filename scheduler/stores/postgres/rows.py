@@ -24,7 +24,7 @@ WORKER_COLUMNS = "worker_id, host, boot, pid, pid_started, started_us, lease_s, 
 
 STATUS = {str(status): status for status in Status}
 #: "Never": beyond what an integer column holds, whatever the offset.
-_FAR_US = 9_000_000_000_000_000_000
+FAR_US = 9_000_000_000_000_000_000
 _FAR_S = 9e12
 
 
@@ -39,14 +39,14 @@ class Times:
     def us(self, seconds: float) -> int:
         """Far times are clamped to what an integer column holds."""
         if seconds > _FAR_S:
-            return _FAR_US
+            return FAR_US
         return round(seconds * 1_000_000) + self.offset_us
 
     def us_or_none(self, seconds: float | None) -> int | None:
         return None if seconds is None else self.us(seconds)
 
     def s(self, microseconds: int) -> float:
-        return (microseconds if microseconds == _FAR_US else microseconds - self.offset_us) / 1_000_000
+        return (microseconds if microseconds == FAR_US else microseconds - self.offset_us) / 1_000_000
 
     def s_or_none(self, microseconds: int | None) -> float | None:
         return None if microseconds is None else self.s(microseconds)

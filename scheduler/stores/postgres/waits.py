@@ -75,6 +75,8 @@ async def _stand(asks: Asks, draft: Draft, name: str) -> tuple[bool, bool]:
         return bool(row[0]), bool(row[1])
     rows = await asks.fetch("SELECT finished_us IS NULL, status <> 'completed', owner FROM @schema@.jobs WHERE job_id = $1 FOR SHARE", name)
     if not rows or (draft.owner is not None and rows[0][2] != draft.owner):
+        if not draft.strict:
+            return False, True
         raise InvalidJobError(f"after names {name}, but there is no such job: enqueue it first")
     return bool(rows[0][0]), bool(rows[0][1])
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from scheduler.stores.base import JobQuery
-from scheduler.stores.sqlite.rows import JOB_COLUMNS, us_or_none
+from scheduler.stores.sqlite.rows import FAR_US, JOB_COLUMNS, us_or_none
 
 JOBS_SQL = f"SELECT {JOB_COLUMNS} FROM jobs WHERE {{where}} ORDER BY {{order}} LIMIT ?"
 COUNT_SQL = "SELECT task_type, status, reason, count(*) FROM jobs WHERE {where} GROUP BY status, task_type, reason"
@@ -41,6 +41,8 @@ def where(query: JobQuery, *, paged: bool = True) -> tuple[str, list[Any]]:
     one("created_us", ">=", us_or_none(query.created_after))
     one("created_us", "<", us_or_none(query.created_before))
     one("waiting_us", "<=", us_or_none(query.waiting_before))
+    if query.can_run:
+        terms.append(f"blockers = 0 AND (held_us IS NULL OR held_us < {FAR_US} OR status = 'processing')")
     if paged:
         one("seq", "<", query.before_seq)
         one("seq", ">", query.after_seq)

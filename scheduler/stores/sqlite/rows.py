@@ -29,13 +29,15 @@ DRAFT_COLUMNS = (
 PAUSE_COLUMNS = "scope, until_us, reason, set_us, set_by, strikes, probe"
 WORKER_COLUMNS = "worker_id, host, boot, pid, pid_started, started_us, lease_s, address, beats, beat_us"
 
+#: "Never": what an integer column holds of it.
+FAR_US = 9_000_000_000_000_000_000
 STATUS = {str(status): status for status in Status}
 
 
 def us(seconds: float) -> int:
     """Seconds since the epoch as whole microseconds; far times are clamped to what an integer column holds."""
     if seconds > 9e12:
-        return 9_000_000_000_000_000_000
+        return FAR_US
     return round(seconds * 1_000_000)
 
 

@@ -57,6 +57,8 @@ def _stand(connection: Connection, draft: Draft, name: str) -> tuple[bool, bool]
         return _batch(connection, draft.owner, name.removeprefix(BATCH_PREFIX))
     row = connection.execute("SELECT finished_us IS NULL, status <> 'completed', owner FROM jobs WHERE job_id = ?", (name,)).fetchone()
     if row is None or (draft.owner is not None and row[2] != draft.owner):
+        if not draft.strict:
+            return False, True
         raise InvalidJobError(f"after names {name}, but there is no such job: enqueue it first")
     return bool(row[0]), bool(row[1])
 
