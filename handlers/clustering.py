@@ -14,10 +14,10 @@ from typing import Any
 from anyio import to_thread
 from pydantic import BaseModel, ConfigDict, Field
 
+from handlers.corpus import Corpora, Piece
 from handlers.embeddings import Embedder, matrix
 from handlers.extras import needing
-from handlers.library import Libraries, Piece
-from handlers.meanings import embedded_pieces, embedder, libraries
+from handlers.meanings import corpora, embedded_pieces, embedder
 from scheduler import JobContext, Registry
 
 CLUSTERING = "clustering"
@@ -28,7 +28,7 @@ _MOST_TOLD = 50
 
 routes = Registry()
 routes.resource(Embedder)(embedder)  # type: ignore[type-abstract]  # a port is looked up by its protocol
-routes.resource(Libraries)(libraries)
+routes.resource(Corpora)(corpora)
 
 
 class Clustering(BaseModel):
@@ -36,25 +36,25 @@ class Clustering(BaseModel):
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
-    library: str = "library.db"
+    corpus: str = "corpus.db"
     alike: float = Field(0.3, gt=0.0, le=1.0)
 
 
-@routes.handler(CLUSTERING, "library", payload=Clustering, timeout_s=float("inf"))
+@routes.handler(CLUSTERING, "corpus", payload=Clustering, timeout_s=float("inf"))
 async def cluster(job: JobContext, payload: Clustering) -> dict[str, Any]:
     """Returns ``cluster_count``, ``chunk_count`` and the largest ``clusters``: their names and sizes."""
-    library = job.resource(Libraries).at(payload.library)
+    corpus = job.resource(Corpora).at(payload.corpus)
     by = job.resource(Embedder)  # type: ignore[type-abstract]
     owner = job.owner or ""
-    found = await to_thread.run_sync(library.pieces, owner)
+    found = await to_thread.run_sync(corpus.pieces, owner)
     job.progress(percent=10, message="embeddings")
-    vectors = await embedded_pieces(library, by, found)
+    vectors = await embedded_pieces(corpus, by, found)
     job.progress(percent=40, message="grouping")
     groups = await to_thread.run_sync(communities, vectors, payload.alike)
     job.progress(percent=80, message="naming")
     names = await to_thread.run_sync(named, [[found[place] for place in group] for group in groups])
     rows = [(found[place].id, number, names[number]) for number, group in enumerate(groups) for place in group]
-    await to_thread.run_sync(library.put_clusters, owner, rows)
+    await to_thread.run_sync(corpus.put_clusters, owner, rows)
     told = [{"name": names[number], "chunks": len(group)} for number, group in enumerate(groups[:_MOST_TOLD])]
     return {"cluster_count": len(groups), "chunk_count": len(found), "clusters": told}
 

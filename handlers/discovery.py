@@ -14,10 +14,10 @@ import anyio
 from anyio import to_thread
 from pydantic import BaseModel, ConfigDict, Field
 
+from handlers.corpus import Corpora
 from handlers.embeddings import Embedder, matrix
 from handlers.graphs import COMPANY, PERSON, SHARES_TAGS, SIMILAR_TO, WORKS_AT, Graph, open_graph
-from handlers.library import Libraries
-from handlers.meanings import embedded, embedder, libraries
+from handlers.meanings import corpora, embedded, embedder
 from handlers.people import Person, companies, people, shared_tags
 from handlers.tables import Row, read_table, refuse_changed
 from scheduler import Chunk, JobContext, Registry
@@ -33,7 +33,7 @@ _MOST_GROUPS = 10
 
 routes = Registry()
 routes.resource(Embedder)(embedder)  # type: ignore[type-abstract]  # a port is looked up by its protocol
-routes.resource(Libraries)(libraries)
+routes.resource(Corpora)(corpora)
 
 
 @routes.resource(Clock)  # type: ignore[type-abstract]
@@ -44,7 +44,7 @@ def clock(settings: Any) -> Clock:
 
 class Discovery(BaseModel):
     """``contacts`` is the path of a CSV or JSON file, or the rows. ``graph`` is a file, or the address of a Neo4j server;
-    ``library`` the file that keeps vectors, so that a text is embedded once. People whose profiles are at least
+    ``corpus`` the file that keeps vectors, so that a text is embedded once. People whose profiles are at least
     ``alike`` (the cosine, 0 to 1) are linked. With ``content_hash`` (of ``tables.content_hash``) a file that changed is refused.
     """
 
@@ -53,7 +53,7 @@ class Discovery(BaseModel):
     contacts: str | list[Row]
     content_hash: str = ""
     graph: str = "graph.db"
-    library: str = "library.db"
+    corpus: str = "corpus.db"
     alike: float = Field(0.4, gt=0.0, le=1.0)
 
 
@@ -96,7 +96,7 @@ class _Discovery:
         self.graph = graph
         self.owner = job.owner or ""
         self.alike = payload.alike
-        self.library = job.resource(Libraries).at(payload.library)
+        self.corpus = job.resource(Corpora).at(payload.corpus)
         self.embedder = job.resource(Embedder)  # type: ignore[type-abstract]
 
     async def sync(self) -> None:
@@ -130,10 +130,10 @@ class _Discovery:
         with_profile = [person for person in self.everybody if person.profile]
 
         async def embed(chunk: Chunk) -> None:
-            await embedded(self.library, self.embedder, [person.profile for person in chunk.items])
+            await embedded(self.corpus, self.embedder, [person.profile for person in chunk.items])
 
         await self.job.chunks(with_profile, embed, size=_TEXT_CHUNK, name="meanings", key=_id, span=MEANINGS)
-        vectors = await embedded(self.library, self.embedder, [person.profile for person in with_profile])
+        vectors = await embedded(self.corpus, self.embedder, [person.profile for person in with_profile])
 
         async def compare(chunk: Chunk) -> None:
             edges = await to_thread.run_sync(_closest, with_profile, vectors, chunk.positions, self.alike)

@@ -13,9 +13,9 @@ import anyio
 from anyio import to_thread
 from pydantic import BaseModel, ConfigDict
 
+from handlers.corpus import Corpora, Mention, Piece, Relation
 from handlers.enrichment import POOL, prompt, provider
-from handlers.library import Libraries, Mention, Piece, Relation
-from handlers.meanings import libraries
+from handlers.meanings import corpora
 from handlers.providers import DOCUMENT, Entities, Provider, Question, Subject
 from scheduler import Chunk, InvalidOutputError, ItemFailed, JobContext, ProviderRefusedError, Registry, Resources
 from scheduler.errors import AuthError
@@ -26,22 +26,22 @@ _MOST_NAME_CHARS = 200
 
 routes = Registry()
 routes.resource(Provider)(provider)  # type: ignore[type-abstract]  # a port is looked up by its protocol
-routes.resource(Libraries)(libraries)
+routes.resource(Corpora)(corpora)
 
 
 class Extraction(BaseModel):
-    """``document``: the id of one that is in ``library``."""
+    """``document``: the id of one that is in ``corpus``."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
     document: str
-    library: str = "library.db"
+    corpus: str = "corpus.db"
     content_hash: str = ""
 
 
 def _depends_on(payload: Mapping[str, Any], resources: Resources) -> list[str]:
     who = resources.get(Provider)  # type: ignore[type-abstract]
-    return [str(payload.get("content_hash", "")), who.model, prompt("entities").version, str(payload.get("library", ""))]
+    return [str(payload.get("content_hash", "")), who.model, prompt("entities").version, str(payload.get("corpus", ""))]
 
 
 @routes.handler(EXTRACTION, "document", payload=Extraction, pool=POOL, freshness=_depends_on)
@@ -50,14 +50,14 @@ async def extract(job: JobContext, payload: Extraction) -> dict[str, Any]:
 
     Raises ``ItemsFailedError`` for chunks that no answer came for.
     """
-    library = job.resource(Libraries).at(payload.library)
-    found = await to_thread.run_sync(library.pieces, job.owner or "", payload.document)
+    corpus = job.resource(Corpora).at(payload.corpus)
+    found = await to_thread.run_sync(corpus.pieces, job.owner or "", payload.document)
 
     async def work(chunk: Chunk) -> list[Any]:
         outcomes: list[Any] = [None] * len(chunk)
 
         async def one(place: int) -> None:
-            outcomes[place] = await _asked(job, library, chunk.items[place])
+            outcomes[place] = await _asked(job, corpus, chunk.items[place])
 
         async with anyio.create_task_group() as beside:
             for place in range(len(chunk)):
@@ -67,7 +67,7 @@ async def extract(job: JobContext, payload: Extraction) -> dict[str, Any]:
         return outcomes
 
     report = await job.chunks(found, work, size=_CHUNK, name=f"pieces {payload.content_hash[:12]}", key=lambda piece: piece.id)
-    known = await to_thread.run_sync(library.named_in, payload.document)
+    known = await to_thread.run_sync(corpus.named_in, payload.document)
     return {
         "entity_count": len(known),
         "relationship_count": int(report.counters.get("relations", 0)),
@@ -76,7 +76,7 @@ async def extract(job: JobContext, payload: Extraction) -> dict[str, Any]:
     }
 
 
-async def _asked(job: JobContext, library: Any, piece: Piece) -> list[int] | ItemFailed:
+async def _asked(job: JobContext, corpus: Any, piece: Piece) -> list[int] | ItemFailed:
     """Ask of one chunk and keep the answer; returns how many mentions and relations it holds."""
     who = job.resource(Provider)  # type: ignore[type-abstract]
     question = Question(Subject(DOCUMENT, piece.heading, piece.text), Entities, prompt("entities").text)
@@ -87,7 +87,7 @@ async def _asked(job: JobContext, library: Any, piece: Piece) -> list[int] | Ite
     except (ProviderRefusedError, InvalidOutputError) as error:
         return ItemFailed(f"{error.reason}: {error}")
     mentions, relations = read_answer(answer, piece.text)
-    await to_thread.run_sync(library.put_found, piece.id, mentions, relations)
+    await to_thread.run_sync(corpus.put_found, piece.id, mentions, relations)
     return [len(mentions), len(relations)]
 
 

@@ -1,6 +1,6 @@
-"""Vectors of texts, each made once and kept in the library; and the shared objects that the long jobs ask for.
+"""Vectors of texts, each made once and kept in the corpus; and the shared objects that the long jobs ask for.
 
-Does not belong here: the models (``embeddings.py``), the file (``library.py``).
+Does not belong here: the models (``embeddings.py``), the file (``corpus.py``).
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 
 from anyio import to_thread
 
+from handlers.corpus import Corpora, Corpus, Piece
 from handlers.embeddings import Embedder, LocalEmbedder
-from handlers.library import Libraries, Library, Piece
 from scheduler import Settings
 
 
@@ -20,30 +20,30 @@ def embedder(settings: Settings) -> Embedder:
     return LocalEmbedder()
 
 
-def libraries(settings: Settings) -> Libraries:
-    """The factory of ``Libraries``: those that are open in this process."""
-    return Libraries()
+def corpora(settings: Settings) -> Corpora:
+    """The factory of ``Corpora``: those that are open in this process."""
+    return Corpora()
 
 
-async def embedded(library: Library, by: Embedder, texts: Sequence[str]) -> list[bytes]:
-    """The vectors of ``texts``; those that the library does not know are made and kept. Raises what the embedder raises."""
+async def embedded(corpus: Corpus, by: Embedder, texts: Sequence[str]) -> list[bytes]:
+    """The vectors of ``texts``; those that the corpus does not know are made and kept. Raises what the embedder raises."""
     keys = [hashlib.sha256(text.encode()).hexdigest()[:32] for text in texts]
-    known = await kept(library, by, dict(zip(keys, texts, strict=True)))
+    known = await kept(corpus, by, dict(zip(keys, texts, strict=True)))
     return [known[key] for key in keys]
 
 
-async def embedded_pieces(library: Library, by: Embedder, pieces: Sequence[Piece]) -> list[bytes]:
+async def embedded_pieces(corpus: Corpus, by: Embedder, pieces: Sequence[Piece]) -> list[bytes]:
     """The same for chunks of documents."""
-    known = await kept(library, by, {piece.hash: piece.spoken for piece in pieces})
+    known = await kept(corpus, by, {piece.hash: piece.spoken for piece in pieces})
     return [known[piece.hash] for piece in pieces]
 
 
-async def kept(library: Library, by: Embedder, texts: Mapping[str, str]) -> dict[str, bytes]:
+async def kept(corpus: Corpus, by: Embedder, texts: Mapping[str, str]) -> dict[str, bytes]:
     """Vectors by the keys of ``texts``."""
-    known = await to_thread.run_sync(library.vectors, by.model, list(texts))
+    known = await to_thread.run_sync(corpus.vectors, by.model, list(texts))
     missing = {key: text for key, text in texts.items() if key not in known}
     if missing:
         made = dict(zip(missing, await by.embed(list(missing.values())), strict=True))
-        await to_thread.run_sync(library.put_vectors, by.model, made)
+        await to_thread.run_sync(corpus.put_vectors, by.model, made)
         known |= made
     return known

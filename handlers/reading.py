@@ -1,7 +1,7 @@
 """Documents as pieces of a size that a vector can stand for: by heading, then by paragraph, then by sentence.
 
 Text, Markdown, reStructuredText and HTML. Pieces overlap by a sentence where a paragraph had to be cut, so that what is said across a cut
-is found from either side. Does not belong here: keeping pieces (``library.py``).
+is found from either side. Does not belong here: keeping pieces (``corpus.py``).
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ import hashlib
 import re
 from pathlib import Path
 
+from handlers.corpus import Document, Piece
 from handlers.extras import needing
-from handlers.library import Document, Piece
 from handlers.tables import TableError
 
 SUFFIXES = (".md", ".markdown", ".rst", ".txt", ".html", ".htm")

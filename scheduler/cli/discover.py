@@ -19,7 +19,7 @@ def discover(
     contacts: Annotated[Path, typer.Argument(help="CSV or JSON file of contacts", metavar="CONTACTS")],
     owner: options.Owner = None,
     graph: Annotated[str, typer.Option("--graph", help="File, or address of a Neo4j server", metavar="FILE|URL")] = "graph.db",
-    library: Annotated[Path, typer.Option("--library", help="File that keeps what texts mean", metavar="FILE")] = Path("library.db"),
+    corpus: Annotated[Path, typer.Option("--corpus", help="File that keeps what texts mean", metavar="FILE")] = Path("corpus.db"),
     concurrency: options.Concurrency = None,
     log_level: options.LogLevel = None,
     as_json: options.AsJson = False,
@@ -36,7 +36,7 @@ def discover(
         "contacts": str(existing(contacts)),
         "content_hash": content_of(contacts),
         "graph": graph if "://" in graph else str(Path(graph).resolve()),
-        "library": str(library.resolve()),
+        "corpus": str(corpus.resolve()),
     }
     job = NewJob(DISCOVER, "contacts", contacts.name, payload, unique_key=key_of(DISCOVER, payload), owner=owner)
     run_long(settings, "Discovering", [job], "handlers.discovery", _show, as_json=as_json, quiet=log_level is None)

@@ -1,4 +1,4 @@
-"""``ingest``: documents into the library, and what they name and speak of."""
+"""``ingest``: documents into the corpus, and what they name and speak of."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _MOST_TOLD = 15
 
 def ingest(
     paths: Annotated[list[str], typer.Argument(help="Folders and files: text, Markdown, reStructuredText, HTML", metavar="PATH...")],
-    library: Annotated[Path, typer.Option("--library", help="File that documents are kept in", metavar="FILE")] = Path("library.db"),
+    corpus: Annotated[Path, typer.Option("--corpus", help="File that documents are kept in", metavar="FILE")] = Path("corpus.db"),
     reindex: Annotated[bool, typer.Option("--reindex", help="Make the vectors of all documents anew, too")] = False,
     force: Annotated[bool, typer.Option("--force", help="Ingest also what has not changed since")] = False,
     owner: options.Owner = None,
@@ -42,13 +42,13 @@ def ingest(
     """
     settings = settings_of(config, store, assign, concurrency, log_level)
     found = _documents([existing(Path(path)) for path in paths])
-    place, batch = str(library.resolve()), f"ingest-{job_id(SystemClock.now())}"
+    place, batch = str(corpus.resolve()), f"ingest-{job_id(SystemClock.now())}"
     jobs = [
         NewJob(
             INGESTION,
             "document",
             _document_id(path, owner or ""),
-            {"path": str(path), "library": place, "content_hash": _hash(path)},
+            {"path": str(path), "corpus": place, "content_hash": _hash(path)},
             owner=owner,
             force=force,
             batch=batch,
@@ -56,11 +56,9 @@ def ingest(
         for path in found
     ]
     if reindex:
-        jobs.append(
-            NewJob(REINDEX, "library", owner or "all", {"library": place}, unique_key=f"{REINDEX}:{place}", owner=owner, batch=batch)
-        )
+        jobs.append(NewJob(REINDEX, "corpus", owner or "all", {"corpus": place}, unique_key=f"{REINDEX}:{place}", owner=owner, batch=batch))
     # One document that cannot be read is no reason not to group the others.
-    last = NewJob(CLUSTERING, "library", owner or "all", {"library": place}, owner=owner, after=[f"batch:{batch}"], if_failed="run")
+    last = NewJob(CLUSTERING, "corpus", owner or "all", {"corpus": place}, owner=owner, after=[f"batch:{batch}"], if_failed="run")
     run_long(settings, "Ingesting", [*jobs, last], "handlers.ingestion", _show, as_json=as_json, quiet=log_level is None)
 
 

@@ -47,7 +47,7 @@ class Slow:
 
 
 def payload(folder: Path, rows: list[dict[str, str]] | str = ROWS, **more: Any) -> dict[str, Any]:
-    return {"contacts": rows, "graph": str(folder / "graph.db"), "library": str(folder / "library.db"), **more}
+    return {"contacts": rows, "graph": str(folder / "graph.db"), "corpus": str(folder / "corpus.db"), **more}
 
 
 async def discovered(at: Engine, made: dict[str, Any], owner: str | None = "ada", slow: Slow | None = None) -> Job:

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from handlers.corpus import Corpus
 from handlers.embeddings import LocalEmbedder, matrix
-from handlers.library import Library
 from handlers.meanings import embedded
 
 
@@ -55,9 +55,9 @@ async def test_a_text_is_embedded_once(tmp_path: Path) -> None:
         async def aclose(self) -> None:
             """Nothing to close."""
 
-    by, library = Counting(), Library(tmp_path / "library.db")
-    first = await embedded(library, by, ["a", "bb", "a"])
-    again = await embedded(library, by, ["bb", "ccc", "a"])
+    by, corpus = Counting(), Corpus(tmp_path / "corpus.db")
+    first = await embedded(corpus, by, ["a", "bb", "a"])
+    again = await embedded(corpus, by, ["bb", "ccc", "a"])
     assert by.texts == ["a", "bb", "ccc"]
     assert (first[0], first[1]) == (again[2], again[0])
-    library.close()
+    corpus.close()

@@ -1,4 +1,4 @@
-"""Documents into pieces, names out of sentences, groups out of vectors: the pure parts of the library."""
+"""Documents into pieces, names out of sentences, groups out of vectors: the pure parts of the corpus."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from handlers.clustering import communities, named
+from handlers.corpus import Document, Mention, Piece, Relation
 from handlers.embeddings import LocalEmbedder
 from handlers.extraction import read_answer
-from handlers.library import Document, Mention, Piece, Relation
 from handlers.providers import DOCUMENT, Entities, Question, Subject, open_provider
 from handlers.providers.entities import entities_in
 from handlers.reading import PIECE_CHARS, document_id, documents_in, load, pieces

@@ -1,4 +1,4 @@
-"""``ingest``: documents in, a library out."""
+"""``ingest``: documents in, a corpus out."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from handlers.library import Library
+from handlers.corpus import Corpus
 from handlers.reading import documents_in
 from tests.shell.cli.command import call, on_terminal, run
 from tests.support.essays import write_essays
@@ -22,13 +22,13 @@ def test_documents_are_ingested_extracted_and_grouped(here: Path) -> None:
     said = run("ingest", "essays", "--json")
     assert all(line.startswith("Ingesting: ") for line in said.err.splitlines()), said.err
     assert said.json["jobs"] == {"completed": 13}
-    library = Library(here / "library.db")
-    documents = library.documents("")
+    corpus = Corpus(here / "corpus.db")
+    documents = corpus.documents("")
     assert [document.path for document in documents] == [str(path) for path in documents_in([here / "essays"])]
     targets = {job["target_id"] for job in call("jobs", "--type", "ingestion", "--json").json}
     assert targets == {document.id for document in documents}, "the command and the handler name documents alike"
-    assert "Malin Shipping Company" in {name for name, _, _ in library.entities("")}
-    library.close()
+    assert "Malin Shipping Company" in {name for name, _, _ in corpus.entities("")}
+    corpus.close()
 
 
 def test_a_second_time_only_the_grouping_runs() -> None:

@@ -12,9 +12,9 @@ import anyio
 import pytest
 
 from handlers import clustering, extraction, ingestion, reindex
+from handlers.corpus import Corpus
 from handlers.embeddings import Embedder, LocalEmbedder
 from handlers.ingestion import pipeline
-from handlers.library import Library
 from handlers.providers import Provider, open_provider
 from handlers.reading import documents_in
 from scheduler import InvalidOutputError, Job, RateLimitError, Registry, Status
@@ -57,7 +57,7 @@ class Slow:
 async def through(at: Engine, path: Path, *, owner: str | None = "ada", slow: Slow | None = None, batch: str = "b") -> list[Job]:
     """The pipeline over a folder to its end; every job there is."""
     at.scheduler.resources.put(Embedder, slow or Slow())  # type: ignore[type-abstract]
-    jobs = pipeline(documents_in([path / "essays"]), str(path / "library.db"), batch, owner=owner)
+    jobs = pipeline(documents_in([path / "essays"]), str(path / "corpus.db"), batch, owner=owner)
     await at.scheduler.enqueue_many(iter(jobs))
     await at.scheduler.run(until_empty=True)
     return await at.scheduler.jobs(limit=1_000)
@@ -69,8 +69,8 @@ def essays(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def looked_up(path: Path) -> Library:
-    return Library(path / "library.db")
+def looked_up(path: Path) -> Corpus:
+    return Corpus(path / "corpus.db")
 
 
 @in_virtual_time
@@ -82,8 +82,8 @@ async def test_documents_go_through_the_whole_pipeline(store: str, essays: Path)
         ("extraction", "completed"): 6,
         ("clustering", "completed"): 1,
     }
-    library = looked_up(essays)
-    assert [document.title for document in library.documents("ada")] == [
+    corpus = looked_up(essays)
+    assert [document.title for document in corpus.documents("ada")] == [
         "Roses",
         "Pruning fruit trees",
         "Cranes and cargo",
@@ -91,13 +91,13 @@ async def test_documents_go_through_the_whole_pipeline(store: str, essays: Path)
         "Sourdough bread",
         "soup",
     ]
-    names = {name for name, _, _ in library.entities("ada")}
+    names = {name for name, _, _ in corpus.entities("ada")}
     assert {"Captain Irene Duval", "Malin Shipping Company", "Lindholm Institute", "Chef Paolo Renzi"} <= names
-    assert ("captain irene duval", "works for", "malin shipping company", 1) in library.relations("ada")
-    groups = library.clusters("ada")
-    assert sum(count for _, _, count in groups) == len(library.pieces("ada"))
-    assert library.entities("bob") == []
-    library.close()
+    assert ("captain irene duval", "works for", "malin shipping company", 1) in corpus.relations("ada")
+    groups = corpus.clusters("ada")
+    assert sum(count for _, _, count in groups) == len(corpus.pieces("ada"))
+    assert corpus.entities("bob") == []
+    corpus.close()
 
 
 @in_virtual_time
@@ -196,15 +196,15 @@ async def test_a_reindex_replaces_the_vectors_of_another_model(store: str, essay
         await through(at, essays)
         other = Slow("test:other", {1: RateLimitError(retry_after_s=5)})
         at.scheduler.resources.put(Embedder, other)  # type: ignore[type-abstract]
-        receipt = await at.scheduler.enqueue("reindex", "library", "all", {"library": str(essays / "library.db")}, owner="ada")
+        receipt = await at.scheduler.enqueue("reindex", "corpus", "all", {"corpus": str(essays / "corpus.db")}, owner="ada")
         await at.scheduler.run(until_empty=True)
         job = await at.job(receipt.job_id)
-    library = looked_up(essays)
-    hashes = [piece.hash for piece in library.pieces("ada")]
+    corpus = looked_up(essays)
+    hashes = [piece.hash for piece in corpus.pieces("ada")]
     assert job.result == {"chunk_count": len(hashes), "model": "test:other", "dropped": len(hashes)}
-    assert len(library.vectors("test:other", hashes)) == len(hashes)
-    assert library.vectors(MODEL.model, hashes) == {}
-    library.close()
+    assert len(corpus.vectors("test:other", hashes)) == len(hashes)
+    assert corpus.vectors(MODEL.model, hashes) == {}
+    corpus.close()
 
 
 @in_virtual_time

@@ -83,7 +83,7 @@ class Relation:
     target: str
 
 
-class Library:
+class Corpus:
     """One file, one connection, one thread at a time."""
 
     def __init__(self, path: str | Path) -> None:
@@ -247,21 +247,21 @@ class _Transaction:
             self._db.execute("ROLLBACK")
 
 
-class Libraries:
-    """The open libraries of this process, one a file; handlers ask for it by ``job.resource(Libraries)``."""
+class Corpora:
+    """The open corpora of this process, one a file; handlers ask for it by ``job.resource(Corpora)``."""
 
     def __init__(self) -> None:
-        self._open: dict[str, Library] = {}
+        self._open: dict[str, Corpus] = {}
         self._guard = threading.Lock()
 
-    def at(self, path: str) -> Library:
-        """The library in the file ``path``, made if there is none."""
+    def at(self, path: str) -> Corpus:
+        """The corpus in the file ``path``, made if there is none."""
         with self._guard:
             if path not in self._open:
-                self._open[path] = Library(path)
+                self._open[path] = Corpus(path)
             return self._open[path]
 
     def close(self) -> None:
-        for library in self._open.values():
-            library.close()
+        for corpus in self._open.values():
+            corpus.close()
         self._open.clear()
