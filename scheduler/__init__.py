@@ -32,9 +32,9 @@ from scheduler.errors import (
 from scheduler.job import Item, Job, NewJob, Progress, Receipt, Status
 from scheduler.pauses import PauseWindow
 from scheduler.registry import Registry, Resources
+from scheduler.remaining import Left
 from scheduler.runtime import Scheduler
 from scheduler.settings import Settings
-from scheduler.slices import Left
 
 __all__ = [
     "AIProviderError",

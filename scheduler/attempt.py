@@ -8,17 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import threading
-import types
-from collections.abc import Callable, Coroutine, Generator, Iterator, Sequence
-from contextvars import Context, copy_context
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from random import Random
 from typing import Any, Literal
 
 import anyio
 import pydantic
-from anyio import from_thread, lowlevel, to_thread
+from anyio import lowlevel
 
 from scheduler.calls import THREAD_UNPACED, UNPACED, JobPool, ThreadJobPool
 from scheduler.clock import Clock
@@ -27,6 +24,7 @@ from scheduler.decide import decide, describe
 from scheduler.errors import InvalidJobError
 from scheduler.events import Events, HandlerUnresponsive, JobStarted
 from scheduler.health import Health
+from scheduler.invoke import HandlerThread, absorb_cancellation, in_own_context
 from scheduler.job import Draft, Job, NewJob, Status, Transition
 from scheduler.keeper import Keeper
 from scheduler.outcome import BadPayload, BadResult, Cancelled, Doomed, Interrupted, Outcome, Raised, Returned, TimedOut, Unroutable
@@ -281,14 +279,14 @@ class Runner:
         arguments = (context, payload) if route.takes_payload else (context,)
         if attempt.limit_s is not None:
             attempt.deadline = anyio.current_time() + attempt.limit_s
-        thread = None if route.is_async else _Thread(route.function, arguments)
+        thread = None if route.is_async else HandlerThread(route.function, arguments)
         task = asyncio.current_task()
         self.current[task] = attempt
         outcome: Outcome
         try:
             with anyio.CancelScope(deadline=attempt.deadline) as attempt.scope:
                 work = route.function(*arguments) if thread is None else thread.run(self._threads)
-                outcome = _outcome_of(await _in_own_context(work))
+                outcome = _outcome_of(await in_own_context(work))
             # A handler that swallowed its cancellation and returned late is caught here too; an interrupted one
             # that still finished its work has finished it.
             if attempt.scope.cancelled_caught or (attempt.scope.cancel_called and not isinstance(attempt.verdict, Interrupted)):
@@ -302,7 +300,7 @@ class Runner:
             attempt.in_call = pool.was_cut
             self.current.pop(task, None)
             if task is not None and task.cancelling():
-                await _absorb_cancellation(task)
+                await absorb_cancellation(task)
         return outcome, None if thread is None else thread.let_go()
 
     def _pool(self, attempt: Attempt, route: Route) -> JobPool:
@@ -316,77 +314,6 @@ class Runner:
 def _why(attempt: Attempt) -> Outcome:
     """Why a cancelled handler was cancelled: by somebody, or by its time limit."""
     return attempt.verdict or TimedOut(attempt.limit_s or 0.0)
-
-
-async def _in_own_context(work: Coroutine[Any, Any, Any]) -> Any:
-    """Drive ``work`` in a context of its own: slots are used again, and what one handler sets is not for the next."""
-    context = copy_context()
-    try:
-        step = context.run(work.send, None)
-    except StopIteration as returned:  # it never had to wait
-        return returned.value
-    return await _on_in_context(work, context, step)
-
-
-@types.coroutine
-def _on_in_context(work: Coroutine[Any, Any, Any], context: Context, step: Any) -> Generator[Any, Any, Any]:
-    """The rest, after the first ``step``."""
-    try:
-        while True:
-            try:
-                answer = yield step
-            except BaseException as error:
-                step = context.run(work.throw, error)
-            else:
-                step = context.run(work.send, answer)
-    except StopIteration as returned:
-        return returned.value
-
-
-async def _absorb_cancellation(task: asyncio.Task[Any]) -> None:
-    """Leave the slot's task as it was before a handler that cancelled its own task."""
-    while task.cancelling():
-        task.uncancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await lowlevel.cancel_shielded_checkpoint()
-
-
-class _Thread:
-    """One call of a sync handler in a thread, abandoned when its attempt is cancelled."""
-
-    def __init__(self, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
-        self._function = function
-        self._arguments = arguments
-        self._ended = anyio.Event()
-        self._lock = threading.Lock()
-        self._began = self._unwanted = False
-
-    def let_go(self) -> anyio.Event | None:
-        """What tells when the thread ends; None if it has ended, or did not begin and now never will."""
-        with self._lock:
-            self._unwanted = True
-            return self._ended if self._began and not self._ended.is_set() else None
-
-    async def run(self, limiter: anyio.CapacityLimiter) -> Any:
-        token = lowlevel.current_token()
-
-        def call() -> tuple[bool, Any]:
-            with self._lock:
-                if self._unwanted:
-                    return True, None
-                self._began = True
-            try:
-                return True, self._function(*self._arguments)
-            except BaseException as error:  # SystemExit too: it must not end the thread's loop
-                return False, error
-            finally:
-                with contextlib.suppress(RuntimeError):  # the loop is gone, nobody waits
-                    from_thread.run_sync(self._ended.set, token=token)
-
-        returned, value = await to_thread.run_sync(call, abandon_on_cancel=True, limiter=limiter)
-        if not returned:
-            raise value
-        return value
 
 
 def _outcome_of(result: Any) -> Outcome:

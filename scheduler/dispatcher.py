@@ -10,14 +10,13 @@ Does not belong here: what an attempt does (``attempt.py``), what its end means 
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Literal
 
 import anyio
 
 from scheduler.attempt import Attempt, Runner
+from scheduler.bounds import Bounds, Limits
 from scheduler.clock import Clock
 from scheduler.errors import StoreError
 from scheduler.events import Events, LaneProbing, StoreFailing
@@ -26,8 +25,8 @@ from scheduler.job import UNFINISHED
 from scheduler.keeper import Keeper
 from scheduler.lanes import Lane, calls_of, share_out
 from scheduler.outcome import Cancelled, Interrupted, TimedOut
-from scheduler.pauses import OWNER_PREFIX
 from scheduler.registry import Routes
+from scheduler.remaining import movable
 from scheduler.settings import Settings, TaskTypeSettings
 from scheduler.settler import Ended, Settler
 from scheduler.slots import Slots
@@ -43,15 +42,6 @@ _LOOK_EVERY_S = 0.002
 _LEAST_REST_S = 0.0005
 #: A look that is so many seconds late goes before further claims: a busy service must see cancellations too.
 _LOOK_LATE_S = 0.05
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """When a bounded run ends by itself."""
-
-    until_empty: bool = False
-    max_seconds: float | None = None
-    max_jobs: int | None = None
 
 
 class Dispatcher:
@@ -92,8 +82,7 @@ class Dispatcher:
         self._stopping: Literal["no", "draining", "now"] = "no"
         self._grace_ends = float("inf")
         self._failing = False
-        self._may_start = float("inf")
-        self._slice_ends = self._slice_drains = float("inf")
+        self._bounds = Bounds(Limits(), 0.0, 0.0)
 
     # -- the inbox: plain calls in the same loop, each a note and a ring
 
@@ -167,7 +156,7 @@ class Dispatcher:
 
     async def run(self, slots: Slots[Attempt], limits: Limits) -> None:
         """Dispatch until stopped, or until the limits are reached."""
-        self._bound(limits)
+        self._bounds = Bounds(limits, self._clock.monotonic(), self._engine.drain_grace_s)
         while not self.stopping:
             self._news = anyio.Event()
             if self._is_slice_over():
@@ -184,19 +173,13 @@ class Dispatcher:
             await self._rest()
         await self._drain()
 
-    def _bound(self, limits: Limits) -> None:
-        if limits.max_jobs is not None:
-            self._may_start = limits.max_jobs
-        if limits.max_seconds is not None:
-            self._slice_ends = self._clock.monotonic() + limits.max_seconds
-            self._slice_drains = self._slice_ends - min(self._engine.drain_grace_s, limits.max_seconds / 4)
-
     def _is_slice_over(self) -> bool:
         """A slice's time or jobs are used up: from now on it only drains."""
-        if self._clock.monotonic() >= self._slice_drains:
-            self.stop(max(0.0, self._slice_ends - self._clock.monotonic()))
-        elif self._may_start < 1:
-            self.stop(max(0.0, self._slice_ends - self._clock.monotonic()), at_chunks=False)
+        now = self._clock.monotonic()
+        if now >= self._bounds.drains_at:
+            self.stop(max(0.0, self._bounds.ends_at - now))
+        elif self._bounds.may_start < 1:
+            self.stop(max(0.0, self._bounds.ends_at - now), at_chunks=False)
         return self.stopping
 
     async def run_once(self, slots: Slots[Attempt]) -> bool:
@@ -220,7 +203,7 @@ class Dispatcher:
 
     def _start(self, claims: list[Claim], slots: Slots[Attempt]) -> None:
         attempts = [self._runner.attempt(claim) for claim in claims]
-        self._may_start -= len(attempts)
+        self._bounds.may_start -= len(attempts)
         now = self._clock.monotonic()
         for attempt in attempts:
             self.running[attempt] = None
@@ -299,7 +282,7 @@ class Dispatcher:
         until = self._next_look
         if self._due is not None:
             until = min(until, now + max(0.0, self._due - self._clock.now()))
-        until = min(until, self._slice_drains)
+        until = min(until, self._bounds.drains_at)
         starts = [lane.next_start for lane in self._lanes.values() if lane.ready and lane.next_start > now]
         if self._next_start > now and any(lane.ready for lane in self._lanes.values()):
             starts.append(self._next_start)
@@ -347,24 +330,13 @@ class Dispatcher:
         if self._has_unrecorded() or any(self._can_run(lane) and lane.ready for lane in self._lanes.values()):
             return False
         closed = {window.scope for window in await self._store.pauses() if window.until == float("inf")}
-        for task_type in await self._movable(closed):
+        for task_type in await movable(self._store, closed):
             lane = self._lanes.get(task_type)
             if lane is None and self._engine.unknown_routes == "leave":
                 continue
             if lane is None or (self._can_run(lane) and not closed.intersection(lane.scopes) and await self._is_ours(lane)):
                 return False
         return True
-
-    async def _movable(self, closed: set[str]) -> list[str]:
-        """The task types of unfinished jobs that can run, by themselves, before a person moves them. ``closed`` scopes are so for ever."""
-        counts: Counter[str] = Counter()
-        for tally in await self._store.count(JobQuery(statuses=UNFINISHED, can_run=True)):
-            counts[tally.task_type] += tally.count
-        for scope in closed:
-            if scope.startswith(OWNER_PREFIX):
-                for tally in await self._store.count(JobQuery(statuses=UNFINISHED, can_run=True, owner=scope.removeprefix(OWNER_PREFIX))):
-                    counts[tally.task_type] -= tally.count
-        return [task_type for task_type, count in counts.items() if count > 0]
 
     async def _is_ours(self, lane: Lane) -> bool:
         """Whether a lane that has unfinished jobs has any of the target types that are handled here."""
@@ -390,7 +362,7 @@ class Dispatcher:
 
     def _free(self) -> int:
         at_a_time = 1 if self._engine.dispatch_delay_s else self._engine.batch_size
-        return int(min(self._engine.concurrency - len(self.running), at_a_time, self._may_start))
+        return int(min(self._engine.concurrency - len(self.running), at_a_time, self._bounds.may_start))
 
     def _pool_room(self) -> dict[str, int]:
         room = {name: pool.concurrency for name, pool in self._settings.pools.items() if pool.concurrency is not None}

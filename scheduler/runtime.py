@@ -16,28 +16,28 @@ import anyio
 import structlog
 
 from scheduler.batches import Batch, BatchReceipt, batch_of, members
+from scheduler.bounds import Limits
 from scheduler.bulk import Bulk
 from scheduler.clock import Clock, SystemClock
-from scheduler.dispatcher import Limits
 from scheduler.door import Door
 from scheduler.errors import ConfigError, InvalidJobError, NotFoundError, SchedulerError
 from scheduler.eta import ends_at
-from scheduler.events import Events, JobCancelled, JobEnqueued, JobPaused, JobRequeued, JobResumed, LanePaused, LaneResumed
+from scheduler.events import Events, JobCancelled, JobEnqueued, JobRequeued
 from scheduler.ids import job_id as new_id
 from scheduler.job import RETRYABLE, UNFINISHED, Draft, Item, Job, Ledger, NewJob, Receipt, Status
-from scheduler.keeper import release
 from scheduler.logs import LogWriter
 from scheduler.modules import load_routes
-from scheduler.pauses import JOB_PREFIX, MANUAL, OWNER_PREFIX, POOL_PREFIX, PauseWindow, pool_scope
+from scheduler.pauses import OWNER_PREFIX, PauseWindow, pool_scope
+from scheduler.pausing import Pausing
 from scheduler.pools.portrait import portraits
 from scheduler.pools.records import Portrait
 from scheduler.registry import Registry, Resources
+from scheduler.remaining import Left, left
 from scheduler.retention import prune
 from scheduler.roster import Listed, roster
 from scheduler.selection import limited, query_for
 from scheduler.service import Service
 from scheduler.settings import Settings, load
-from scheduler.slices import Left, left
 from scheduler.stats import Stats, stats_of
 from scheduler.stores import open_store
 from scheduler.stores.base import JobQuery, Joins, Store
@@ -62,6 +62,7 @@ class Scheduler:
         self._logs = logs
         self._rng = rng
         self._door = Door(self.routes, self.resources, settings.owners)
+        self._pausing = Pausing(store, events, clock)
         self._service: Service | None = None
 
     @classmethod
@@ -337,67 +338,23 @@ class Scheduler:
         ``job:ID`` pauses one job: a waiting one waits, a running one stops at its next checkpoint or chunk, or is cancelled after
         the grace period, its attempt given back. Raises ``NotFoundError`` for a job that is not there or has ended.
         """
-        self._check_scope(scope)
-        if for_s is not None and not for_s >= 0:
-            raise SchedulerError(f"for_s must be a number of seconds, 0 or more, not {for_s!r}")
-        now = self.clock.now()
-        until = float("inf") if for_s is None else now + for_s
-        if scope.startswith(JOB_PREFIX):
-            return await self._hold(scope, until, now)
-        window = await self.store.pause(scope, until, now)
-        self.events.emit(LanePaused(now, window))
-        if self._service is not None:
-            self._service.dispatcher.look()
+        window = await self._pausing.pause(scope, for_s)
+        self._look()
         return window
 
     async def resume(self, scope: str) -> PauseWindow | None:
         """Open a scope by hand; returns the pause that was lifted, None if there was none."""
-        self._check_scope(scope)
-        now = self.clock.now()
-        if scope.startswith(JOB_PREFIX):
-            return await self._unhold(scope, now)
-        if scope.startswith(POOL_PREFIX):
-            await release(self.store, scope.removeprefix(POOL_PREFIX), now)
-        window = await self.store.resume(scope, now)
-        if window is not None:
-            self.events.emit(LaneResumed(now, scope, "manual"))
-            if self._service is not None:
-                self._service.dispatcher.look()
+        window = await self._pausing.resume(scope)
+        self._look()
         return window
 
-    async def _hold(self, scope: str, until: float, now: float) -> PauseWindow:
-        job = await self._known(scope.removeprefix(JOB_PREFIX), None)
-        if job.status.is_terminal:
-            raise NotFoundError(f"job {job.job_id} is {job.status}: there is nothing to pause")
-        held = await self.store.hold(JobQuery(job_ids=(job.job_id,)), until, now)
-        for job in held:
-            self.events.emit(JobPaused(now, job, until))
+    def _look(self) -> None:
         if self._service is not None:
             self._service.dispatcher.look()
-        return PauseWindow(scope, until, MANUAL, now, None, 0, None)
-
-    async def _unhold(self, scope: str, now: float) -> PauseWindow | None:
-        job = await self._known(scope.removeprefix(JOB_PREFIX), None)
-        freed = await self.store.unhold(JobQuery(job_ids=(job.job_id,)), now)
-        for job in freed:
-            self.events.emit(JobResumed(now, job))
-        if self._service is not None:
-            self._service.dispatcher.look()
-        return PauseWindow(scope, now, MANUAL, now, None, 0, None) if freed else None
 
     async def pauses(self) -> list[PauseWindow]:
         """The stored pauses. A task type is also held by its pool's pause, ``pool:NAME``."""
         return await self.store.pauses()
-
-    def _check_scope(self, scope: str) -> None:
-        if (
-            not scope
-            or not isinstance(scope, str)
-            or scope in (POOL_PREFIX, OWNER_PREFIX, JOB_PREFIX)
-            or len(scope) > 512
-            or not scope.isprintable()
-        ):
-            raise SchedulerError(f"scope {scope!r} is not a task type, nor pool:NAME, owner:NAME or job:ID")
 
     # -- running
 

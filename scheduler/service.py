@@ -20,8 +20,9 @@ from typing import Any
 import anyio
 
 from scheduler.attempt import Runner
+from scheduler.bounds import Limits
 from scheduler.clock import Clock
-from scheduler.dispatcher import Dispatcher, Limits
+from scheduler.dispatcher import Dispatcher
 from scheduler.errors import StoreError
 from scheduler.events import Events, ServiceDraining, ServiceStarted, ServiceStopped
 from scheduler.health import Health

@@ -22,9 +22,9 @@ from scheduler.cli.signals import StopOnSignals, run_and_exit
 from scheduler.cli.tally import Tally, counts_of
 from scheduler.clock import SystemClock
 from scheduler.job import UNFINISHED
+from scheduler.remaining import Left
 from scheduler.runtime import Scheduler
 from scheduler.settings import Settings
-from scheduler.slices import Left
 from scheduler.stores.base import JobQuery
 
 SOME_FAILED = 1

@@ -296,7 +296,7 @@ class Store(Protocol):
         """Pause these very jobs until ``until`` (infinity: until released), at most ``limit``; returns them as they were.
 
         A waiting job falls due no sooner, a running one is ``held`` for its worker to see, and waits once its attempt has ended without
-        ending the job. Jobs that are held already are left alone. None left when it returns an empty list.
+        ending the job. Jobs that are held for as long already are left alone. None left when it returns an empty list.
         """
         ...
 

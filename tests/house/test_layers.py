@@ -30,7 +30,7 @@ PURE = """
 PORTS = """
     clock
     ids
-    events
+    events.*
     registry
     settings
     stores.base
@@ -51,6 +51,7 @@ MOVING_PARTS = """
     booth
     keeper
     calls
+    invoke
     chunks
     context
     settler
@@ -59,6 +60,8 @@ MOVING_PARTS = """
     attempt
     slots
     lanes
+    bounds
+    remaining
     dispatcher
     retention
     janitor
@@ -71,9 +74,9 @@ COMPOSITION = """
     door
     modules
     selection
+    pausing
     stats
     roster
-    slices
     runtime
     scheduler
 """

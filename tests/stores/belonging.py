@@ -246,6 +246,15 @@ class Holding:
         assert await claim(store) == []
         assert (await claim_one(store, now=T0 + 60)).job.run_after == T0 + 60
 
+    async def test_a_later_hold_extends_and_never_shortens(self, store: Store) -> None:
+        await put(store, draft := a_draft(run_after=T0 + 5))
+        assert len(await store.hold(only(draft.job_id), T0 + 60, T0)) == 1
+        assert await store.hold(only(draft.job_id), T0 + 30, T0) == []
+        assert len(await store.hold(only(draft.job_id), T0 + 90, T0)) == 1
+        assert await claim(store, now=T0 + 89) == []
+        await store.unhold(only(draft.job_id), T0 + 10)
+        assert (await claim_one(store, now=T0 + 10)).job.run_after == T0 + 5
+
     async def test_a_hold_for_some_time_ends_by_itself(self, store: Store) -> None:
         await put(store, draft := a_draft())
         await store.hold(only(draft.job_id), T0 + 60, T0)

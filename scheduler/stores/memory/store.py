@@ -17,6 +17,8 @@ from scheduler.errors import InvalidJobError, StoreError
 from scheduler.job import LEGAL, RETRYABLE, TERMINAL, UNFINISHED, Draft, Item, Job, Lease, Ledger, Oks, Receipt, Status, Transition
 from scheduler.pauses import OUTAGE, Gate, PauseWindow, extended, paused_by_hand, paused_owners
 from scheduler.stores.base import Claim, Claims, JobQuery, Lanes, Pulse, Settled, Settlement, Tally, Want, Worker
+from scheduler.stores.memory.changes import ended_as, new_job
+from scheduler.stores.memory.holds import Holds
 from scheduler.stores.memory.ledgers import Ledgers
 from scheduler.stores.memory.records import Records, Target, target_of
 from scheduler.stores.memory.waits import Waits
@@ -35,8 +37,7 @@ class MemoryStore:
         self._jobs = Records()
         self._ledgers = Ledgers()
         self._waits = Waits(self._jobs)
-        #: Until when a job is held, and when it would be due.
-        self._holds: dict[int, tuple[float, float]] = {}
+        self._holds = Holds()
         self._windows: dict[str, PauseWindow] = {}
         self._fresh: dict[Target, tuple[str, str]] = {}
         self._pools: dict[str, str] = {}
@@ -92,7 +93,7 @@ class MemoryStore:
 
     def _create(self, draft: Draft, now: float) -> Receipt:
         self._waits.check(draft)
-        self._jobs.put(self._waits.enter(draft, _new_job(self._jobs.next_seq(), draft, now)))
+        self._jobs.put(self._waits.enter(draft, new_job(self._jobs.next_seq(), draft, now)))
         return Receipt(draft.job_id)
 
     # -- attempts
@@ -142,7 +143,7 @@ class MemoryStore:
             held=False,
         )
         self._jobs.put(job)
-        self._holds.pop(job.seq, None)
+        self._holds.forget(job)
         for scope in probing:
             self._windows[scope] = replace(self._windows[scope], probe=job.job_id)
         return Claim(job, Lease(job.seq, job.job_id, job.token, probing))
@@ -158,8 +159,8 @@ class MemoryStore:
         job = self._held(lease)
         if job is None:
             return Settled(applied=False)
-        ended = _ended(job, end, now)._replace(attempts=max(0, job.attempts - end.refund), crashes=job.crashes + end.crashed)
-        ended = self._put_off(ended)
+        ended = ended_as(job, end, now)._replace(attempts=max(0, job.attempts - end.refund), crashes=job.crashes + end.crashed)
+        ended = self._holds.put_off(ended)
         self._jobs.put(ended)
         if ended.status is Status.COMPLETED and ended.fingerprint is not None:
             self._fresh[target_of(ended)] = (ended.fingerprint, ended.job_id)
@@ -282,26 +283,17 @@ class MemoryStore:
 
     async def hold(self, query: JobQuery, until: float, now: float) -> list[Job]:
         await checkpoint()
-        free = (job for job in self._jobs.matching(query) if job.status in UNFINISHED and not job.held)
+        free = (job for job in self._jobs.matching(query) if job.status in UNFINISHED and self._holds.until(job) < until)
         found = list(islice(free, max(0, query.limit)))
         for job in found:
-            self._holds[job.seq] = (until, job.run_after)
-            self._jobs.put(self._put_off(job._replace(held=True)))
+            self._jobs.put(self._holds.hold(job, until))
         return found
-
-    def _put_off(self, job: Job) -> Job:
-        """A waiting job that is held falls due no sooner than its hold says."""
-        if not job.held or not job.status.is_waiting:
-            return job
-        until, _ = self._holds[job.seq]
-        self._holds[job.seq] = (until, job.run_after)
-        return job._replace(run_after=max(job.run_after, until))
 
     async def unhold(self, query: JobQuery, now: float) -> list[Job]:
         await checkpoint()
         found = list(islice((job for job in self._jobs.matching(query) if job.held and job.status in UNFINISHED), max(0, query.limit)))
         for job in found:
-            self._jobs.put(job._replace(held=False, run_after=self._holds.pop(job.seq)[1]))
+            self._jobs.put(self._holds.let_go(job))
         return found
 
     async def give_up(self, query: JobQuery, transition_of: Callable[[Job], Transition], now: float) -> list[tuple[Job, Transition]]:
@@ -310,7 +302,7 @@ class MemoryStore:
         found = [(job, transition_of(job)) for job in islice(put_off, max(0, query.limit))]
         for job, end in found:
             self._jobs.put(job._replace(status=Status.PROCESSING, token=job.token + 1))
-            self._jobs.put(_ended(self._jobs.by_seq[job.seq], end, now))
+            self._jobs.put(ended_as(self._jobs.by_seq[job.seq], end, now))
             self._waits.ended(self._jobs.by_seq[job.seq], now)
         return found
 
@@ -322,7 +314,7 @@ class MemoryStore:
         for job in doomed:
             self._jobs.remove(job)
             self._ledgers.forget(job.seq)
-            self._holds.pop(job.seq, None)
+            self._holds.forget(job)
         return len(doomed)
 
     # -- pauses
@@ -388,30 +380,3 @@ class MemoryStore:
     async def listen(self, on_hint: Callable[[], None]) -> str | None:
         await checkpoint()
         return None  # no other process can change this store
-
-
-def _new_job(seq: int, draft: Draft, now: float) -> Job:
-    asked = draft._asdict()
-    for once in ("force", "after", "if_failed", "owner_limit", "strict"):  # the job does not keep these
-        del asked[once]
-    unset = dict.fromkeys(Job._fields)
-    return Job(**{**unset, **asked, "seq": seq, "status": Status.PENDING, "created_at": now, **_NOTHING_YET})
-
-
-_NOTHING_YET = {"attempts": 0, "crashes": 0, "token": 0, "blockers": 0, "held": False}
-
-
-def _ended(job: Job, end: Transition, now: float) -> Job:
-    """The record after ``end``. A failure keeps its checkpoint for a retry; a success needs none."""
-    completed = end.status is Status.COMPLETED
-    return job._replace(
-        status=end.status,
-        reason=end.reason,
-        error=None if completed else end.error,
-        result_json=end.result_json,
-        run_after=job.run_after if end.run_after is None else end.run_after,
-        waiting_since=end.waiting_since,
-        worker=None,
-        finished_at=now if end.status.is_terminal else None,
-        state_json=None if completed else job.state_json,
-    )

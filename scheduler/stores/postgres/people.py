@@ -129,11 +129,11 @@ async def hold(session: Session, wishes: Sequence[tuple[JobQuery, float, float]]
     held: list[list[Job]] = []
     async with session.transaction(synced=True):
         for query, until, now in wishes:
-            jobs = await _locked(session, query, "held_us IS NULL")
+            jobs = await _locked(session, query, f"(held_us IS NULL OR held_us < {session.times.us(until)})")
             await _change(
                 session,
                 jobs,
-                "held_us = $2, due_us = run_after_us, "
+                "held_us = $2, due_us = coalesce(due_us, run_after_us), "
                 "run_after_us = CASE status WHEN 'processing' THEN run_after_us ELSE greatest(run_after_us, $2) END, "
                 "ready = CASE WHEN status = 'processing' OR blockers > 0 THEN NULL WHEN greatest(run_after_us, $2) <= $3 THEN 1 ELSE 0 END",
                 session.times.us(until),

@@ -81,11 +81,11 @@ def give_up(
 
 def hold(connection: sqlite3.Connection, query: JobQuery, until: float, now: float) -> list[Job]:
     """Waiting jobs fall due no sooner than ``until``; running ones are marked, for their workers to see."""
-    jobs = matching(connection, query, "held_us IS NULL")
+    jobs = matching(connection, query, f"(held_us IS NULL OR held_us < {us(until)})")
     _change(
         connection,
         jobs,
-        "held_us = ?1, due_us = run_after_us, "
+        "held_us = ?1, due_us = coalesce(due_us, run_after_us), "
         "run_after_us = CASE status WHEN 'processing' THEN run_after_us ELSE max(run_after_us, ?1) END, "
         "ready = CASE WHEN status = 'processing' OR blockers > 0 THEN NULL ELSE max(run_after_us, ?1) <= ?2 END",
         (us(until), us(now)),
