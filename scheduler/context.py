@@ -177,9 +177,7 @@ class JobContext:
             begun = before.percent if before is not None and self.job.state_json is not None else 0.0
             self._pace = Pace(self._run.started, begun, None if before is None else before.rate)
         self._pace.moved(self._desk.monotonic(), self._percent)
-        rate = self._pace.rate()
-        left_s = None if rate is None else (100.0 - self._percent) / rate
-        return Progress(self._percent, printable(message, 500), current, total, rate, left_s)
+        return Progress(self._percent, printable(message, 500), current, total, self._pace.rate(), self._pace.left_s(100.0))
 
     async def checkpoint(self, state: Any) -> None:
         """Store ``state`` (JSON); durable when this returns. The next attempt starts with it as ``job.state``.

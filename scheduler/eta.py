@@ -16,6 +16,8 @@ from scheduler.pauses import PauseWindow
 MEMORY_S = 120.0
 #: What an earlier attempt found counts like so many seconds of this one.
 PRIOR_S = 15.0
+#: An end that far off, in seconds, is none.
+FAR_S = 3e9
 
 
 class Pace:
@@ -40,7 +42,15 @@ class Pace:
 
     def rate(self) -> float | None:
         """So much a second; None while nothing was seen to move."""
-        return self._work / self._time if self._time > 0 and self._work > 0 else None
+        rate = self._work / self._time if self._time > 0 else 0.0
+        return rate if rate > 0 else None
+
+    def left_s(self, all_of_it: float) -> float | None:
+        """Seconds until ``all_of_it`` is done at that rate; None where nobody can tell, or it is not in anybody's lifetime."""
+        rate = self.rate()
+        if rate is None or all_of_it - self._done >= rate * FAR_S:
+            return None
+        return max(0.0, all_of_it - self._done) / rate
 
 
 def ends_at(job: Job, windows: Iterable[PauseWindow], scopes: Iterable[str], now: float) -> float | None:

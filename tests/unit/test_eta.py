@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scheduler.eta import Pace, ends_at
+from scheduler.eta import FAR_S, Pace, ends_at
 from scheduler.job import Status
 from tests.support.jobs import T0, a_job, a_window
 
@@ -40,8 +40,23 @@ class TestPace:
         pace = Pace(0.0, 0.0)
         for at, done in moves:
             pace.moved(at, done)
-        rate = pace.rate()
+        rate, left_s = pace.rate(), pace.left_s(100.0)
         assert rate is None or rate > 0
+        assert left_s is None or 0 <= left_s < FAR_S
+
+    def test_what_hardly_moves_has_no_end(self) -> None:
+        pace = Pace(0.0, 0.0)
+        pace.moved(1e6, 5e-324)
+        assert (pace.rate(), pace.left_s(100.0)) == (None, None)
+        pace.moved(2e6, 1e-300)
+        assert pace.left_s(100.0) is None
+
+    def test_what_is_left_is_told_at_the_pace(self) -> None:
+        pace = Pace(0.0, 0.0)
+        pace.moved(10.0, 20.0)
+        assert pace.left_s(100.0) == pytest.approx(40.0)
+        pace.moved(50.0, 100.0)
+        assert pace.left_s(100.0) == 0.0
 
 
 class TestEnd:
