@@ -6,7 +6,7 @@ items are written at once, and wait for a store that is away.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 
 import anyio
@@ -95,8 +95,7 @@ class Scribe:
         """Write the attempt's last progress before its end is recorded."""
         last = self._unwritten.pop(lease, None)
         if last is not None:
-            job, read = last
-            await self._write(lease, job, read())
+            await self._write({lease: last})
 
     async def run(self) -> None:
         """Write what gathers, until cancelled."""
@@ -108,16 +107,19 @@ class Scribe:
 
     async def run_once(self) -> None:
         """Write everything that gathered."""
-        async with anyio.create_task_group() as writes:  # they ride in one commit
-            for lease in list(self._unwritten):
-                writes.start_soon(self.finish, lease)
+        gathered, self._unwritten = self._unwritten, {}
+        if gathered:
+            await self._write(gathered)
 
-    async def _write(self, lease: Lease, job: Job, progress: Progress) -> None:
+    async def _write(self, gathered: Mapping[Lease, tuple[Job, Callable[[], Progress]]]) -> None:
         now = self._clock.now()
-        progress = replace(progress, at=now)
-        self._tell(job, progress, now)
+        written: list[tuple[Lease, str]] = []
+        for lease, (job, read) in gathered.items():
+            progress = replace(read(), at=now)
+            self._tell(job, progress, now)
+            written.append((lease, _encoded(progress)))
         try:
-            await self._store.note(lease, now, progress_json=_encoded(progress))
+            await self._store.report(written, now)
         except StoreError:
             return  # progress is a courtesy: the next one, or the outcome, says more
 

@@ -239,10 +239,17 @@ class Store(Protocol):
         """
         ...
 
-    async def note(self, lease: Lease, now: float, *, progress_json: str | None = None, state_json: str | None = None) -> bool:
-        """Store progress and/or a checkpoint of a running attempt; False if the lease no longer holds.
+    async def note(self, lease: Lease, now: float, *, state_json: str) -> bool:
+        """Store a checkpoint of a running attempt, durable when this returns; False if the lease no longer holds.
 
-        A checkpoint is durable when this returns, and if it is another than the last, the job's ``crashes`` begin anew.
+        If it is another than the last, the job's ``crashes`` begin anew.
+        """
+        ...
+
+    async def report(self, progress: Sequence[tuple[Lease, str]], now: float) -> None:
+        """Store how far running attempts are, as JSON text; those whose lease no longer holds are passed over.
+
+        The attempts of one call are different ones. Not durable by itself, and cheap: fifty of them are one step.
         """
         ...
 

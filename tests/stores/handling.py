@@ -58,7 +58,8 @@ class Cancelling:
 class Retrying:
     async def test_a_failed_job_starts_anew(self, store: Store) -> None:
         claimed = await started(store, a_draft(run_after=T0 - 100))
-        await store.note(claimed.lease, T0, progress_json='{"percent": 9.0}', state_json='{"page": 9}')
+        await store.report([(claimed.lease, '{"percent": 9.0}')], T0)
+        await store.note(claimed.lease, T0, state_json='{"page": 9}')
         crash = Transition(Status.FAILED_JOB_LOGIC, "worker_lost", "gone", crashed=True, waiting_since=T0)
         await settle(store, claimed.lease, crash, T0 + 1)
         failed = await get(store, claimed.job.job_id)

@@ -65,7 +65,7 @@ class Recording:
         await settle(store, claimed.lease, lost)
         claimed = await claim_one(store)
         await store.record(claimed.lease, PASS, [], T0)
-        await store.note(claimed.lease, T0, progress_json='{"percent":1.0}')
+        await store.report([(claimed.lease, '{"percent":1.0}')], T0)
         assert (await get(store, claimed.job.job_id)).crashes == 1
         await store.record(claimed.lease, PASS, [GOOD], T0)
         assert (await get(store, claimed.job.job_id)).crashes == 0

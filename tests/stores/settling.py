@@ -18,7 +18,8 @@ HANDED_BACK = Transition(Status.PENDING, "interrupted", refund=True)
 class WhatAnEndWrites:
     async def test_a_completed_job_has_its_result_and_nothing_of_its_attempts(self, store: Store) -> None:
         claimed = await started(store, a_draft())
-        await store.note(claimed.lease, T0, progress_json='{"percent": 50.0}', state_json='{"page": 3}')
+        await store.report([(claimed.lease, '{"percent": 50.0}')], T0)
+        await store.note(claimed.lease, T0, state_json='{"page": 3}')
         assert await settle(store, claimed.lease, DONE, T0 + 7) == Settled(True)
         job = await get(store, claimed.job.job_id)
         assert (job.status, job.result_json, job.reason, job.error) == (Status.COMPLETED, '"done"', None, None)
@@ -157,13 +158,25 @@ class TheGuard:
 class Notes:
     async def test_progress_and_checkpoint_are_kept_each_on_its_own(self, store: Store) -> None:
         claimed = await started(store, a_draft())
-        assert await store.note(claimed.lease, T0, progress_json='{"percent": 1.0}') is True
+        await store.report([(claimed.lease, '{"percent": 1.0}')], T0)
         assert await store.note(claimed.lease, T0, state_json='{"page": 1}') is True
         job = await get(store, claimed.job.job_id)
         assert (job.progress_json, job.state_json) == ('{"percent": 1.0}', '{"page": 1}')
-        await store.note(claimed.lease, T0, progress_json='{"percent": 2.0}', state_json='{"page": 2}')
+        await store.report([(claimed.lease, '{"percent": 2.0}')], T0)
+        await store.note(claimed.lease, T0, state_json='{"page": 2}')
         job = await get(store, claimed.job.job_id)
         assert (job.progress_json, job.state_json) == ('{"percent": 2.0}', '{"page": 2}')
+
+    async def test_the_progress_of_many_is_one_report(self, store: Store) -> None:
+        await put(store, *[a_draft() for _ in range(60)])
+        claims = await claim(store, want(limit=60))
+        await settle(store, claims[7].lease, DONE)
+        await store.report([(one.lease, f'{{"percent": {place}.0}}') for place, one in enumerate(claims)], T0)
+        await store.report([], T0)
+        seen = {job.seq: job.progress for job in await everything(store)}
+        for place, one in enumerate(claims):
+            progress = seen[one.lease.seq]
+            assert (None if progress is None else progress.percent) == (None if place == 7 else float(place))
 
     async def test_the_next_attempt_gets_the_checkpoint(self, store: Store) -> None:
         claimed = await started(store, a_draft())
@@ -176,7 +189,7 @@ class Notes:
         await settle(store, first.lease, HANDED_BACK)
         assert await store.note(first.lease, T0, state_json="{}") is False
         second = await claim_one(store)
-        assert await store.note(first.lease, T0, progress_json="{}", state_json="{}") is False
+        await store.report([(first.lease, "{}")], T0)
         assert await get(store, first.job.job_id) == second.job
 
     async def test_leases_that_no_longer_hold_are_told(self, store: Store) -> None:

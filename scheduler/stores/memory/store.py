@@ -203,26 +203,29 @@ class MemoryStore:
         self._jobs.put(job._replace(attempts=job.attempts - 1))
         return True
 
-    async def note(self, lease: Lease, now: float, *, progress_json: str | None = None, state_json: str | None = None) -> bool:
+    async def note(self, lease: Lease, now: float, *, state_json: str) -> bool:
         await checkpoint()
         job = self._held(lease)
         if job is None:
             return False
-        self._jobs.put(
-            job._replace(
-                progress_json=job.progress_json if progress_json is None else progress_json,
-                state_json=job.state_json if state_json is None else state_json,
-                crashes=job.crashes if state_json in (None, job.state_json) else 0,
-            )
-        )
+        self._jobs.put(job._replace(state_json=state_json, crashes=job.crashes if state_json == job.state_json else 0))
         return True
 
+    async def report(self, progress: Sequence[tuple[Lease, str]], now: float) -> None:
+        await checkpoint()
+        for lease, progress_json in progress:
+            job = self._held(lease)
+            if job is not None:
+                self._jobs.put(job._replace(progress_json=progress_json))
+
     async def record(self, lease: Lease, ledger: Ledger, items: Sequence[Item], now: float, *, progress_json: str | None = None) -> bool:
-        if not await self.note(lease, now, progress_json=progress_json):
+        await checkpoint()
+        job = self._held(lease)
+        if job is None:
             return False
+        crashes = 0 if items else job.crashes
+        self._jobs.put(job._replace(progress_json=progress_json or job.progress_json, crashes=crashes))
         self._ledgers.record(lease.seq, ledger, items)
-        if items:
-            self._jobs.put(self._jobs.by_seq[lease.seq]._replace(crashes=0))
         return True
 
     async def ledgers(self, job_id: str) -> list[Ledger]:

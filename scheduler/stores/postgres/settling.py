@@ -162,23 +162,28 @@ async def refund(session: Session, batches: Sequence[Sequence[Lease]]) -> list[i
     return given
 
 
-async def note(session: Session, notes: Sequence[tuple[Lease, str | None, str | None]]) -> list[bool]:
-    return await _note(session, notes, synced=False)
-
-
-async def note_synced(session: Session, notes: Sequence[tuple[Lease, str | None, str | None]]) -> list[bool]:
-    return await _note(session, notes, synced=True)
-
-
-async def _note(session: Session, notes: Sequence[tuple[Lease, str | None, str | None]], *, synced: bool) -> list[bool]:
-    """One statement, unless two notes are about one job: then in their order."""
-    leases = [lease for lease, _, _ in notes]
+async def note(session: Session, notes: Sequence[tuple[Lease, str]]) -> list[bool]:
+    """Checkpoints in one statement, unless two are of one job: then in their order."""
+    leases = [lease for lease, _ in notes]
     if len({lease.seq for lease in leases}) < len(leases):
-        return [(await _note(session, [one], synced=synced))[0] for one in notes]
-    progresses, states = [progress for _, progress, _ in notes], [state for _, _, state in notes]
-    rows = await session.fetch("SELECT @schema@.note($1, $2, $3, $4, $5)", *_pairs(leases), progresses, states, synced)
-    held = {row[0] for row in rows}
+        return [(await note(session, [one]))[0] for one in notes]
+    held = await _note(session, leases, [None] * len(notes), [state for _, state in notes], synced=True)
     return [place in held for place in range(1, len(notes) + 1)]
+
+
+async def report(session: Session, batches: Sequence[Sequence[tuple[Lease, str]]]) -> list[None]:
+    """Progress; of an attempt the latest."""
+    latest = {lease: progress for batch in batches for lease, progress in batch}
+    await _note(session, list(latest), list(latest.values()), [None] * len(latest), synced=False)
+    return [None] * len(batches)
+
+
+async def _note(
+    session: Session, leases: Sequence[Lease], progresses: Sequence[str | None], states: Sequence[str | None], *, synced: bool
+) -> set[int]:
+    """The places, from 1, of those leases that hold."""
+    rows = await session.fetch("SELECT @schema@.note($1, $2, $3, $4, $5)", *_pairs(leases), progresses, states, synced)
+    return {row[0] for row in rows}
 
 
 async def lapsed(session: Session, batches: Sequence[Sequence[Lease]]) -> list[list[Lease]]:

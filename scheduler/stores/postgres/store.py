@@ -142,10 +142,12 @@ class PostgresStore:
     async def refund(self, leases: Sequence[Lease], now: float) -> int:
         return await self._line("ends").do(settling.refund, leases) if leases else 0
 
-    async def note(self, lease: Lease, now: float, *, progress_json: str | None = None, state_json: str | None = None) -> bool:
-        if state_json is None:
-            return await self._line("ends").do(settling.note, (lease, progress_json, state_json))
-        return await self._line("synced").do(settling.note_synced, (lease, progress_json, state_json))
+    async def note(self, lease: Lease, now: float, *, state_json: str) -> bool:
+        return await self._line("synced").do(settling.note, (lease, state_json))
+
+    async def report(self, progress: Sequence[tuple[Lease, str]], now: float) -> None:
+        if progress:
+            await self._line("ends").do(settling.report, progress)
 
     async def record(self, lease: Lease, ledger: Ledger, items: Sequence[Item], now: float, *, progress_json: str | None = None) -> bool:
         return await self._line("synced").do(recording.record, (lease, ledger, items, now, progress_json))

@@ -131,10 +131,22 @@ def refund(connection: sqlite3.Connection, leases: Sequence[Lease]) -> int:
     ).rowcount
 
 
-def note(connection: sqlite3.Connection, lease: Lease, progress_json: str | None, state_json: str | None) -> bool:
+def note(connection: sqlite3.Connection, lease: Lease, state_json: str) -> bool:
     changed = connection.execute(
-        "UPDATE jobs SET progress_json = coalesce(?1, progress_json), state_json = coalesce(?2, state_json), "
-        "crashes = CASE WHEN ?2 IS NULL OR ?2 = state_json THEN crashes ELSE 0 END WHERE seq = ?3 AND token = ?4 AND status = 'processing'",
-        (progress_json, state_json, lease.seq, lease.token),
+        "UPDATE jobs SET state_json = ?1, crashes = CASE WHEN ?1 = state_json THEN crashes ELSE 0 END "
+        "WHERE seq = ?2 AND token = ?3 AND status = 'processing'",
+        (state_json, lease.seq, lease.token),
     )
     return changed.rowcount == 1
+
+
+def report(connection: sqlite3.Connection, progress: Sequence[tuple[Lease, str]]) -> None:
+    """By many rows a statement: after each step the connection's thread waits for the GIL, and whoever claims waits behind it."""
+    for chunk in chunks(progress):
+        values = [value for lease, progress_json in chunk for value in (lease.seq, lease.token, progress_json)]
+        connection.execute(
+            "UPDATE jobs SET progress_json = said.progress FROM (SELECT column1 AS seq, column2 AS token, column3 AS progress "
+            f"FROM ({values_text(len(chunk), 3)})) AS said "
+            "WHERE jobs.seq = said.seq AND jobs.token = said.token AND jobs.status = 'processing'",
+            values,
+        )

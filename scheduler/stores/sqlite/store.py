@@ -128,10 +128,11 @@ class SqliteStore:
     async def refund(self, leases: Sequence[Lease], now: float) -> int:
         return await self._write(lambda connection: settling.refund(connection, leases)) if leases else 0
 
-    async def note(self, lease: Lease, now: float, *, progress_json: str | None = None, state_json: str | None = None) -> bool:
-        return await self._write(
-            lambda connection: settling.note(connection, lease, progress_json, state_json), durable=state_json is not None
-        )
+    async def note(self, lease: Lease, now: float, *, state_json: str) -> bool:
+        return await self._write(lambda connection: settling.note(connection, lease, state_json), durable=True)
+
+    async def report(self, progress: Sequence[tuple[Lease, str]], now: float) -> None:
+        await self._write(lambda connection: settling.report(connection, progress))
 
     async def record(self, lease: Lease, ledger: Ledger, items: Sequence[Item], now: float, *, progress_json: str | None = None) -> bool:
         return await self._write(lambda connection: recording.record(connection, lease, ledger, items, now, progress_json), durable=True)
