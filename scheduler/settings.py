@@ -180,6 +180,10 @@ class RetentionSettings(_Section):
         float("inf"), description="Delete completed and cancelled jobs this many seconds after they ended; inf keeps them"
     )
     failed_after_s: NonNegative = Field(float("inf"), description="Delete failed jobs this many seconds after they ended; inf keeps them")
+    events_after_s: NonNegative = Field(
+        604_800.0,
+        description="Forget what happened to jobs (their timelines, streams) after this many seconds; inf keeps it as long as the job",
+    )
     sweep_interval_s: Positive = Field(30.0, description="Seconds between the janitor's rounds")
 
 

@@ -12,6 +12,7 @@ from rich.text import Text
 from scheduler.catalog.catalog import Catalog, Entry, Hit
 from scheduler.cli import options, render
 from scheduler.errors import ConfigError
+from scheduler.times import utc_time
 
 #: Marks around found words that no text contains: a catalog holds no NUL, and these are not printed.
 _MARKS = ("\x02", "\x03")
@@ -97,7 +98,7 @@ def _hit_dict(hit: Hit) -> dict[str, Any]:
         "keywords": list(entry.keywords),
         "topics": list(entry.topics),
         "model": entry.model,
-        "enriched_at": render.utc_time(entry.enriched_at),
+        "enriched_at": utc_time(entry.enriched_at),
         "stale": entry.is_stale,
         "snippet": hit.snippet,
     }

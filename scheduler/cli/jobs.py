@@ -17,6 +17,7 @@ from scheduler.clock import SystemClock
 from scheduler.errors import NotFoundError, SchedulerError
 from scheduler.job import Item, Job, Ledger, Status
 from scheduler.runtime import Scheduler
+from scheduler.times import utc_time
 
 JobIds = Annotated[list[str] | None, typer.Argument(help="Jobs by id", metavar="[ID]...", show_default=False)]
 _COLUMNS = (
@@ -99,7 +100,7 @@ def show(
         passes = [{**ledger._asdict(), "counters": ledger.counters} for ledger in ledgers]
         for one in passes:
             del one["counters_json"]
-        render.emit_json(render.job_dict(job) | {"ledgers": passes, "ends_at": render.utc_time(ends_at)})
+        render.emit_json(render.job_dict(job) | {"ledgers": passes, "ends_at": utc_time(ends_at)})
         return
     render.facts([*_facts(job), *_long(job, ledgers, ends_at)])
     for name, body in (("payload", job.payload_json), ("result", job.result_json), ("checkpoint", job.state_json)):

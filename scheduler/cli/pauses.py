@@ -16,6 +16,7 @@ from scheduler.pauses import JOB_PREFIX, MANUAL, OWNER_PREFIX, POOL_PREFIX, Gate
 from scheduler.registry import Registry, Routes
 from scheduler.settings import Settings, TaskTypeSettings
 from scheduler.stats import pause_dict
+from scheduler.times import utc_time
 
 Scope = Annotated[str, typer.Argument(help="A task type, pool:NAME, owner:NAME or job:ID", metavar="SCOPE")]
 _GATES = {Gate.CLOSED: "closed", Gate.PROBE: "one probe may start", Gate.PROBING: "a probe is running"}
@@ -120,7 +121,7 @@ def show_pauses(standing: list[PauseWindow], users: dict[str, list[str]], now: f
 def pause_json(window: PauseWindow, now: float, task_types: list[str]) -> dict[str, Any]:
     """A pause as JSON types, times in ISO UTC; ``task_types`` are those that it holds."""
     held = task_types if window.scope.startswith(POOL_PREFIX) else [window.scope]
-    times = {"until": render.utc_time(window.until), "set_at": render.utc_time(window.set_at)}
+    times = {"until": utc_time(window.until), "set_at": utc_time(window.set_at)}
     return pause_dict(window, now) | times | {"task_types": held}
 
 

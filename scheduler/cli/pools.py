@@ -18,6 +18,7 @@ from scheduler.pauses import MANUAL, POOL_PREFIX, pool_scope
 from scheduler.pools.hold import Door
 from scheduler.pools.records import CONFIGURED, KnownLimit, MeanCall, Portrait
 from scheduler.pools.sentence import count, figure, words
+from scheduler.times import utc_time
 
 _PERIODS = {1.0: "s", 60.0: "min", 3_600.0: "h", 86_400.0: "day", 2_592_000.0: "month"}
 _NONE = """no pools. A pool is one provider quota (an account and its group of models) that task types share: its calls are paced
@@ -240,9 +241,9 @@ def portrait_json(one: Portrait, now: float, task_types: list[str]) -> dict[str,
     told = asdict(one)
     for record, key in ((told, "began_at"), (told["held"], "until"), (told["held"], "since"), (told["last_rejection"], "at")):
         if record is not None:
-            record[key] = render.utc_time(record[key])
+            record[key] = utc_time(record[key])
     for worker in told["workers"]:
-        worker["seen_at"] = render.utc_time(worker["seen_at"])
+        worker["seen_at"] = utc_time(worker["seen_at"])
     told["pause"] = None if one.pause is None else pause_json(one.pause, now, task_types)
     binding = one.binding
     return {"name": one.name, "scope": pool_scope(one.name), "task_types": task_types, "limited_by": binding and binding.signal} | told

@@ -11,7 +11,6 @@ import math
 import os
 import re
 from collections.abc import Iterable
-from datetime import UTC, datetime
 from typing import Any, NoReturn
 
 import typer
@@ -20,6 +19,7 @@ from rich.padding import Padding
 from rich.text import Text
 
 from scheduler.job import Job, Status
+from scheduler.times import utc_datetime, utc_time
 
 #: What a terminal acts on, and what no encoding can write: C0, DEL, C1, bidirectional controls, lone surrogates.
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -148,23 +148,8 @@ def plural(count: int, noun: str) -> str:
 
 def local_time(at: float | None) -> str | None:
     """ISO 8601 in this machine's zone, with its offset."""
-    when = _datetime(at)
+    when = utc_datetime(at)
     return None if when is None else when.astimezone().isoformat(" ", timespec="seconds")
-
-
-def utc_time(at: float | None) -> str | None:
-    """ISO 8601 in UTC, for machines; None for no time, or no end of time."""
-    when = _datetime(at)
-    return None if when is None else when.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def _datetime(at: float | None) -> datetime | None:
-    if at is None or not math.isfinite(at):
-        return None
-    try:
-        return datetime.fromtimestamp(at, UTC)
-    except (ValueError, OverflowError, OSError):  # a time no calendar has
-        return None
 
 
 def span(seconds: float | None) -> str:

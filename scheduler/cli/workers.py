@@ -7,6 +7,7 @@ import anyio
 from scheduler.cli import options, render
 from scheduler.cli.tables import Column, table
 from scheduler.roster import Listed
+from scheduler.times import utc_time
 
 
 def workers(
@@ -24,7 +25,7 @@ def workers(
 
     listed = anyio.run(ask)
     if as_json:
-        render.emit_json([one.to_dict() | {"started_at": render.utc_time(one.worker.started_at)} for one in listed])
+        render.emit_json([one.to_dict() | {"started_at": utc_time(one.worker.started_at)} for one in listed])
         return
     if not listed:
         render.say("none: start one with `scheduler serve`")

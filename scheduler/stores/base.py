@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from scheduler.job import Draft, Item, Job, Lease, Ledger, Oks, Receipt, Status, Transition
+from scheduler.journal import Entry
 from scheduler.pauses import PauseWindow
 
 T = TypeVar("T")
@@ -335,6 +336,28 @@ class Store(Protocol):
 
         For when the provider let a call in although the probe has not ended yet: it is the probe no more, and claims flow freely.
         A window that an operator set, or that is still closed, stays.
+        """
+        ...
+
+    # -- the journal
+    async def journal(
+        self, after: int, *, owners: frozenset[str] | None = None, seq: int | None = None, upto: int | None = None, limit: int = 1_000
+    ) -> list[Entry]:
+        """What happened behind entry ``after``, up to ``upto``, oldest first; only to jobs of ``owners``, or only to the job ``seq``.
+
+        Each change of a job or a pause leaves exactly one entry, in the transaction that made it. Their numbers grow in the order of
+        commits: nothing ever appears before an entry that was read. An entry leaves with its job.
+        """
+        ...
+
+    async def journal_span(self) -> tuple[int, int]:
+        """The numbers of the first entry that is kept and of the last that can be read; (last + 1, last) while there is none."""
+        ...
+
+    async def prune_journal(self, before: float, superseded_before: float, limit: int) -> int:
+        """Forget what happened before ``before``, and progress from before ``superseded_before`` of which there is newer.
+
+        At most ``limit`` of each; returns how many.
         """
         ...
 

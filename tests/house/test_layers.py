@@ -18,8 +18,10 @@ ROOT = Path(__file__).parents[2]
 PURE = """
     errors
     values
+    times
     pauses
     job
+    journal
     outcome
     policy
     pools.*

@@ -21,6 +21,7 @@ from tests.stores.capping import Capping
 from tests.stores.claiming import Claiming
 from tests.stores.enqueueing import Enqueueing
 from tests.stores.handling import Handling
+from tests.stores.journaling import Journaling
 from tests.stores.keeping import Keeping
 from tests.stores.pausing import Pausing
 from tests.stores.recording import Recording
@@ -31,7 +32,20 @@ from tests.stores.working import Working
 
 
 class StoreContract(
-    Enqueueing, Claiming, Capping, Settling, Recording, Belonging, Pausing, Sharing, Asking, Handling, Working, Keeping, Wandering
+    Enqueueing,
+    Claiming,
+    Capping,
+    Settling,
+    Recording,
+    Belonging,
+    Pausing,
+    Sharing,
+    Asking,
+    Handling,
+    Working,
+    Journaling,
+    Keeping,
+    Wandering,
 ):
     """Subclass me as ``Test…``."""
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from scheduler.job import LEGAL, UNFINISHED, Draft, Job, Status
 from scheduler.stores.base import JobQuery, Lanes, Want
+from scheduler.stores.memory.journal import Journal
 from scheduler.stores.memory.lane import Lane
 from scheduler.stores.turns import in_turn
 
@@ -33,7 +34,8 @@ def target_of(job: Job | Draft) -> Target:
 class Records:
     """The jobs, and the indexes that make each question cheap; ``put`` alone changes them."""
 
-    def __init__(self) -> None:
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
         self.by_seq: dict[int, Job] = {}
         self.seq_of: dict[str, int] = {}
         self.last_seq = 0
@@ -49,13 +51,15 @@ class Records:
         self.last_seq += 1
         return self.last_seq
 
-    def put(self, job: Job) -> None:
-        """Add or replace a record. Moves that ``LEGAL`` does not have are a fault of this store."""
+    def put(self, job: Job, now: float) -> None:
+        """Add or replace a record, and tell the journal. Moves that ``LEGAL`` does not have are a fault of this store."""
         before = self.by_seq.get(job.seq)
         if before is not None:
-            assert job.status is before.status or job.status in LEGAL[before.status], f"{before.status} -> {job.status}"
+            claimed = LEGAL[Status.PROCESSING] if job.token > before.token else frozenset()  # claimed and ended in one write
+            assert job.status is before.status or job.status in LEGAL[before.status] | claimed, f"{before.status} -> {job.status}"
             self._unlink(before)
         self.by_seq[job.seq] = job
+        self._journal.note(before, job, now)
         self.seq_of[job.job_id] = job.seq
         if job.batch is not None:
             self._batches.setdefault((job.owner, job.batch), set()).add(job.seq)
@@ -66,6 +70,7 @@ class Records:
         if job.batch is not None:
             self._batches[job.owner, job.batch].discard(job.seq)
         del self.by_seq[job.seq], self.seq_of[job.job_id]
+        self._journal.forget(job.seq)
 
     def _link(self, job: Job) -> None:
         self._by_status[job.status].add(job.seq)

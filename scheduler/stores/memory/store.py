@@ -15,13 +15,16 @@ from anyio.lowlevel import checkpoint
 
 from scheduler.errors import InvalidJobError, StoreError
 from scheduler.job import LEGAL, RETRYABLE, TERMINAL, UNFINISHED, Draft, Item, Job, Lease, Ledger, Oks, Receipt, Status, Transition
+from scheduler.journal import Entry
 from scheduler.pauses import OUTAGE, Gate, PauseWindow, extended, paused_by_hand, paused_owners
 from scheduler.stores.base import Claim, Claims, JobQuery, Lanes, Pulse, Settled, Settlement, Tally, Want, Worker
 from scheduler.stores.memory.changes import ended_as, new_job
 from scheduler.stores.memory.holds import Holds
+from scheduler.stores.memory.journal import Journal
 from scheduler.stores.memory.ledgers import Ledgers
 from scheduler.stores.memory.records import Records, Target, target_of
 from scheduler.stores.memory.waits import Waits
+from scheduler.stores.memory.windows import Windows
 from scheduler.stores.memory.workers import MemoryPulse, WorkerRows
 from scheduler.stores.turns import Turns
 
@@ -34,11 +37,12 @@ class MemoryStore:
     url = "memory:"
 
     def __init__(self) -> None:
-        self._jobs = Records()
+        self._journal = Journal()
+        self._jobs = Records(self._journal)
         self._ledgers = Ledgers()
         self._waits = Waits(self._jobs)
         self._holds = Holds()
-        self._windows: dict[str, PauseWindow] = {}
+        self._windows = Windows(self._journal)
         self._fresh: dict[Target, tuple[str, str]] = {}
         self._pools: dict[str, str] = {}
         self._workers = WorkerRows()
@@ -93,7 +97,7 @@ class MemoryStore:
 
     def _create(self, draft: Draft, now: float) -> Receipt:
         self._waits.check(draft)
-        self._jobs.put(self._waits.enter(draft, new_job(self._jobs.next_seq(), draft, now)))
+        self._jobs.put(self._waits.enter(draft, new_job(self._jobs.next_seq(), draft, now)), now)
         return Receipt(draft.job_id)
 
     # -- attempts
@@ -142,10 +146,10 @@ class MemoryStore:
             started_at=now,
             held=False,
         )
-        self._jobs.put(job)
+        self._jobs.put(job, now)
         self._holds.forget(job)
         for scope in probing:
-            self._windows[scope] = replace(self._windows[scope], probe=job.job_id)
+            self._windows.put(replace(self._windows[scope], probe=job.job_id), now)
         return Claim(job, Lease(job.seq, job.job_id, job.token, probing))
 
     async def settle(self, settlements: Sequence[Settlement], now: float) -> list[Settled]:
@@ -161,14 +165,14 @@ class MemoryStore:
             return Settled(applied=False)
         ended = ended_as(job, end, now)._replace(attempts=max(0, job.attempts - end.refund), crashes=job.crashes + end.crashed)
         ended = self._holds.put_off(ended)
-        self._jobs.put(ended)
+        self._jobs.put(ended, now)
         if ended.status is Status.COMPLETED and ended.fingerprint is not None:
             self._fresh[target_of(ended)] = (ended.fingerprint, ended.job_id)
         resumed = self._end_probe(job, end.status is Status.COMPLETED, now)
         window = None
         if end.pause is not None:
             window = extended(self._windows.get(end.pause.scope), end.pause, now)
-            self._windows[window.scope] = window
+            self._windows.put(window, now)
         freed = self._waits.ended(ended, now) if end.status.is_terminal else ()
         receipts = tuple(self._enter(end.follow_ups, now)) if end.status is Status.COMPLETED else ()
         return Settled(True, window, resumed, receipts, freed)
@@ -187,20 +191,20 @@ class MemoryStore:
         marked = [window for window in self._windows.values() if window.probe == job.job_id]
         resumed = tuple(window.scope for window in marked if succeeded and window.gate(now) is Gate.PROBING)
         for window in marked:
-            self._windows[window.scope] = replace(window, probe=None)
+            self._windows.put(replace(window, probe=None), now)
         for scope in resumed:
-            del self._windows[scope]
+            self._windows.drop(scope, now)
         return resumed
 
     async def refund(self, leases: Sequence[Lease], now: float) -> int:
         await checkpoint()
-        return sum(self._give_back(seq, token) for seq, token in {(lease.seq, lease.token) for lease in leases})
+        return sum(self._give_back(seq, token, now) for seq, token in {(lease.seq, lease.token) for lease in leases})
 
-    def _give_back(self, seq: int, token: int) -> bool:
+    def _give_back(self, seq: int, token: int, now: float) -> bool:
         job = self._jobs.by_seq.get(seq)
         if job is None or job.status not in UNFINISHED or job.token < token or job.attempts < 1:
             return False
-        self._jobs.put(job._replace(attempts=job.attempts - 1))
+        self._jobs.put(job._replace(attempts=job.attempts - 1), now)
         return True
 
     async def note(self, lease: Lease, now: float, *, state_json: str) -> bool:
@@ -208,7 +212,7 @@ class MemoryStore:
         job = self._held(lease)
         if job is None:
             return False
-        self._jobs.put(job._replace(state_json=state_json, crashes=job.crashes if state_json == job.state_json else 0))
+        self._jobs.put(job._replace(state_json=state_json, crashes=job.crashes if state_json == job.state_json else 0), now)
         return True
 
     async def report(self, progress: Sequence[tuple[Lease, str]], now: float) -> None:
@@ -216,7 +220,7 @@ class MemoryStore:
         for lease, progress_json in progress:
             job = self._held(lease)
             if job is not None:
-                self._jobs.put(job._replace(progress_json=progress_json))
+                self._jobs.put(job._replace(progress_json=progress_json), now)
 
     async def record(self, lease: Lease, ledger: Ledger, items: Sequence[Item], now: float, *, progress_json: str | None = None) -> bool:
         await checkpoint()
@@ -224,7 +228,7 @@ class MemoryStore:
         if job is None:
             return False
         crashes = 0 if items else job.crashes
-        self._jobs.put(job._replace(progress_json=progress_json or job.progress_json, crashes=crashes))
+        self._jobs.put(job._replace(progress_json=progress_json or job.progress_json, crashes=crashes), now)
         self._ledgers.record(lease.seq, ledger, items)
         return True
 
@@ -260,7 +264,7 @@ class MemoryStore:
         unfinished = (job for job in self._jobs.matching(query) if job.status in UNFINISHED)
         found = list(islice(unfinished, max(0, query.limit)))
         for job in found:
-            self._jobs.put(job._replace(status=Status.CANCELLED, reason="cancelled", worker=None, finished_at=now))
+            self._jobs.put(job._replace(status=Status.CANCELLED, reason="cancelled", worker=None, finished_at=now), now)
             self._end_probe(job, False, now)
             self._waits.ended(self._jobs.by_seq[job.seq], now)
         return found
@@ -277,7 +281,7 @@ class MemoryStore:
         anew = anew._replace(
             blockers=0, doomed=None, held=False, result_json=None, progress_json=None, waiting_since=None, started_at=None, finished_at=None
         )
-        self._jobs.put(anew._replace(state_json=None) if restart else anew)
+        self._jobs.put(anew._replace(state_json=None) if restart else anew, now)
         if restart:
             self._ledgers.forget(job.seq)
         else:
@@ -289,14 +293,14 @@ class MemoryStore:
         free = (job for job in self._jobs.matching(query) if job.status in UNFINISHED and self._holds.until(job) < until)
         found = list(islice(free, max(0, query.limit)))
         for job in found:
-            self._jobs.put(self._holds.hold(job, until))
+            self._jobs.put(self._holds.hold(job, until), now)
         return found
 
     async def unhold(self, query: JobQuery, now: float) -> list[Job]:
         await checkpoint()
         found = list(islice((job for job in self._jobs.matching(query) if job.held and job.status in UNFINISHED), max(0, query.limit)))
         for job in found:
-            self._jobs.put(self._holds.let_go(job))
+            self._jobs.put(self._holds.let_go(job), now)
         return found
 
     async def give_up(self, query: JobQuery, transition_of: Callable[[Job], Transition], now: float) -> list[tuple[Job, Transition]]:
@@ -304,8 +308,7 @@ class MemoryStore:
         put_off = (job for job in self._jobs.matching(query) if job.status is Status.RATE_LIMITED)
         found = [(job, transition_of(job)) for job in islice(put_off, max(0, query.limit))]
         for job, end in found:
-            self._jobs.put(job._replace(status=Status.PROCESSING, token=job.token + 1))
-            self._jobs.put(ended_as(self._jobs.by_seq[job.seq], end, now))
+            self._jobs.put(ended_as(job, end, now)._replace(token=job.token + 1), now)
             self._waits.ended(self._jobs.by_seq[job.seq], now)
         return found
 
@@ -329,20 +332,36 @@ class MemoryStore:
     async def pause(self, scope: str, until: float, now: float) -> PauseWindow:
         await checkpoint()
         window = paused_by_hand(self._windows.get(scope), scope, until, now)
-        self._windows[scope] = window
+        self._windows.put(window, now)
         return window
 
     async def resume(self, scope: str, now: float) -> PauseWindow | None:
         await checkpoint()
-        return self._windows.pop(scope, None)
+        return self._windows.drop(scope, now)
 
     async def reopen(self, scope: str, now: float) -> bool:
         await checkpoint()
         window = self._windows.get(scope)
         if window is None or not window.ran_out(now):
             return False
-        del self._windows[scope]
+        self._windows.drop(scope, now)
         return True
+
+    # -- the journal
+
+    async def journal(
+        self, after: int, *, owners: frozenset[str] | None = None, seq: int | None = None, upto: int | None = None, limit: int = 1_000
+    ) -> list[Entry]:
+        await checkpoint()
+        return self._journal.read(after, owners, seq, upto, limit)
+
+    async def journal_span(self) -> tuple[int, int]:
+        await checkpoint()
+        return self._journal.span()
+
+    async def prune_journal(self, before: float, superseded_before: float, limit: int) -> int:
+        await checkpoint()
+        return self._journal.prune(before, superseded_before, limit)
 
     # -- pools
 

@@ -66,7 +66,7 @@ class Waits:
                 continue
             doomed = f"{if_failed} {name}" if failed and if_failed != "run" else job.doomed
             blockers = 0 if doomed is not None else job.blockers - 1
-            self._jobs.put(job._replace(blockers=blockers, doomed=doomed))
+            self._jobs.put(job._replace(blockers=blockers, doomed=doomed), now)
             if blockers == 0:
                 freed.append(job.task_type)
         return freed

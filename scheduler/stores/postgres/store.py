@@ -9,11 +9,26 @@ from typing import Any, TypeVar
 
 import anyio
 
+from scheduler.clock import SystemClock
 from scheduler.errors import StoreError
 from scheduler.job import RETRYABLE, TERMINAL, UNFINISHED, Draft, Item, Job, Lease, Ledger, Oks, Receipt, Status, Transition
+from scheduler.journal import Entry
 from scheduler.pauses import PauseWindow
 from scheduler.stores.base import Claims, JobQuery, Lanes, Pulse, Settled, Settlement, Tally, Want, Worker
-from scheduler.stores.postgres import enqueueing, faults, gates, hints, joining, people, recording, schema, settling, sharing, workers
+from scheduler.stores.postgres import (
+    enqueueing,
+    faults,
+    gates,
+    hints,
+    joining,
+    journal,
+    people,
+    recording,
+    schema,
+    settling,
+    sharing,
+    workers,
+)
 from scheduler.stores.postgres.address import parse
 from scheduler.stores.postgres.claiming import Claiming
 from scheduler.stores.postgres.line import Line
@@ -36,6 +51,8 @@ class PostgresStore:
         self._claiming = Claiming()
         self._claim = self._claiming.claim
         self._settle = settling.Settling().settle
+        reading = journal.Reading(SystemClock.monotonic)
+        self._read, self._span = reading.read, reading.span
         self._listener: hints.Listener | None = None
         self._sender = ""
         self._bell: asyncio.Task[None] | None = None
@@ -220,6 +237,21 @@ class PostgresStore:
         if removed:
             self._ring()
         return removed
+
+    # -- the journal
+
+    async def journal(
+        self, after: int, *, owners: frozenset[str] | None = None, seq: int | None = None, upto: int | None = None, limit: int = 1_000
+    ) -> list[Entry]:
+        found: list[Entry] = await self._line("questions").do(self._read, (after, owners, seq, upto, limit))
+        return found
+
+    async def journal_span(self) -> tuple[int, int]:
+        span: tuple[int, int] = await self._line("questions").do(self._span, None)
+        return span
+
+    async def prune_journal(self, before: float, superseded_before: float, limit: int) -> int:
+        return await self._line("ends").do(journal.prune, (before, superseded_before, limit))
 
     # -- pools
 

@@ -12,9 +12,10 @@ from anyio import to_thread
 
 from scheduler.errors import StoreError
 from scheduler.job import RETRYABLE, UNFINISHED, Draft, Item, Job, Lease, Ledger, Oks, Receipt, Status, Transition
+from scheduler.journal import Entry
 from scheduler.pauses import PauseWindow
 from scheduler.stores.base import Claims, JobQuery, Lanes, Pulse, Settled, Settlement, Tally, Want, Worker
-from scheduler.stores.sqlite import claiming, enqueueing, gates, joining, people, recording, schema, settling, sharing, workers
+from scheduler.stores.sqlite import claiming, enqueueing, gates, joining, journal, people, recording, schema, settling, sharing, workers
 from scheduler.stores.sqlite.hints import Hints
 from scheduler.stores.sqlite.query import COUNT_SQL, JOBS_SQL, where
 from scheduler.stores.sqlite.rows import (
@@ -194,6 +195,19 @@ class SqliteStore:
 
     async def reopen(self, scope: str, now: float) -> bool:
         return await self._write(lambda connection: gates.reopen(connection, scope, now))
+
+    # -- the journal
+
+    async def journal(
+        self, after: int, *, owners: frozenset[str] | None = None, seq: int | None = None, upto: int | None = None, limit: int = 1_000
+    ) -> list[Entry]:
+        return await self._read(journal.read, after, owners, seq, upto, limit)
+
+    async def journal_span(self) -> tuple[int, int]:
+        return await self._read(journal.span)
+
+    async def prune_journal(self, before: float, superseded_before: float, limit: int) -> int:
+        return await self._write(lambda connection: journal.prune(connection, before, superseded_before, limit))
 
     # -- pools
 
