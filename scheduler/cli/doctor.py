@@ -18,7 +18,6 @@ import typer
 from scheduler.catalog.catalog import Catalog
 from scheduler.catalog.code import LANGUAGES
 from scheduler.cli import options, render
-from scheduler.cli.pauses import task_types_of
 from scheduler.cli.tables import Column, table
 from scheduler.clock import SystemClock
 from scheduler.errors import SchedulerError, StoreError
@@ -35,6 +34,7 @@ from scheduler.stores import open_store
 from scheduler.stores.base import Foresees, JobQuery, Store
 from scheduler.stores.sqlite import SqliteStore
 from scheduler.stores.sqlite.schema import OLDEST_SQLITE
+from scheduler.views.operating import task_types_of
 
 _LITTLE_BYTES, _NOTHING_BYTES = 1_000_000_000, 50_000_000
 _SHARED = stat.S_IRWXG | stat.S_IRWXO

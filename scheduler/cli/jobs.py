@@ -17,7 +17,7 @@ from scheduler.clock import SystemClock
 from scheduler.errors import NotFoundError, SchedulerError
 from scheduler.job import Item, Job, Ledger, Status
 from scheduler.runtime import Scheduler
-from scheduler.times import utc_time
+from scheduler.views.jobs import JobDetails, JobView, body
 
 JobIds = Annotated[list[str] | None, typer.Argument(help="Jobs by id", metavar="[ID]...", show_default=False)]
 _COLUMNS = (
@@ -65,7 +65,7 @@ def jobs(
 
     found = anyio.run(ask)
     if as_json:
-        render.emit_json([render.job_dict(job) for job in found])
+        render.emit_json([JobView.of(job) for job in found])
     elif not found:
         render.say("no jobs")
     else:
@@ -97,16 +97,13 @@ def show(
 
     job, ledgers, ends_at = anyio.run(ask)
     if as_json:
-        passes = [{**ledger._asdict(), "counters": ledger.counters} for ledger in ledgers]
-        for one in passes:
-            del one["counters_json"]
-        render.emit_json(render.job_dict(job) | {"ledgers": passes, "ends_at": utc_time(ends_at)})
+        render.emit_json(JobDetails.with_ledgers(job, ledgers, ends_at))
         return
     render.facts([*_facts(job), *_long(job, ledgers, ends_at)])
-    for name, body in (("payload", job.payload_json), ("result", job.result_json), ("checkpoint", job.state_json)):
-        if body is not None:
+    for name, text in (("payload", job.payload_json), ("result", job.result_json), ("checkpoint", job.state_json)):
+        if text is not None:
             render.heading(name)
-            value = render.decoded(body)
+            value = body(text)
             render.say(value if isinstance(value, str) else json.dumps(value, indent=2, ensure_ascii=False))
 
 
@@ -188,7 +185,7 @@ def _facts(job: Job) -> list[tuple[str, Any]]:
     finished = job.finished_at
     took = None if finished is None or job.started_at is None else render.span(max(0.0, finished - job.started_at))
     allowed = "" if job.max_attempts is None else f" of {job.max_attempts}"
-    progress = render.decoded(job.progress_json)
+    progress = body(job.progress_json)
     waits = job.status.is_waiting and job.run_after > SystemClock.now()
     return [
         ("job", job.job_id),

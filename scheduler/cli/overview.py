@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import anyio
 import typer
@@ -12,9 +12,8 @@ from scheduler.cli.tables import Column, table
 from scheduler.clock import SystemClock
 from scheduler.job import FAILED, WAITING, Status
 from scheduler.modules import load_routes
-from scheduler.registry import Route
-from scheduler.settings import Settings, TaskTypeSettings
 from scheduler.stats import Stats
+from scheduler.views.operating import HandlerView, StatsView, task_types_of
 
 
 def stats(
@@ -33,11 +32,10 @@ def stats(
 
     counted = anyio.run(ask)
     now = SystemClock.now()
-    users = pauses.task_types_of(settings, pauses.routes_or_none(settings))
+    users = task_types_of(settings, pauses.routes_or_none(settings))
     standing = [window for window in counted.pauses if not window.is_open(now)]
     if as_json:
-        shown = [pauses.pause_json(window, now, users.get(window.scope, [])) for window in standing]
-        render.emit_json(counted.to_dict(now) | {"pauses": shown})
+        render.emit_json(StatsView.of(counted, now, users))
         return
     _show_counts(counted)
     if counted.reasons:
@@ -89,7 +87,7 @@ def handlers(
 ) -> None:
     """List the routes: which handler runs for which jobs, and under what limits."""
     settings = options.settings_for(config, store, assign)
-    found = [_route(route, settings) for route in load_routes(settings.handlers).freeze()]
+    found = [HandlerView.of(route, settings) for route in load_routes(settings.handlers).freeze()]
     if as_json:
         render.emit_json(found)
         return
@@ -110,36 +108,18 @@ def handlers(
         columns,
         [
             (
-                one["task_type"],
-                one["target_type"] or "any",
-                one["handler"],
-                one["pool"],
-                one["concurrency"],
-                one["max_attempts"],
-                "none" if one["timeout_s"] is None else render.span(one["timeout_s"]),
-                "yes" if one["freshness"] else "no",
+                one.task_type,
+                one.target_type or "any",
+                one.handler,
+                one.pool,
+                one.concurrency,
+                one.max_attempts,
+                "none" if one.timeout_s is None else render.span(one.timeout_s),
+                "yes" if one.freshness else "no",
             )
             for one in found
         ],
     )
-
-
-def _route(route: Route, settings: Settings) -> dict[str, Any]:
-    """A route with the limits in force: handler, task type and configuration merged."""
-    policy = settings.policy(route.task_type, timeout_s=route.timeout_s, max_attempts=route.max_attempts, pool=route.pool)
-    own = settings.task_types.get(route.task_type, TaskTypeSettings())
-    pool = settings.pools[policy.pool].concurrency if policy.pool in settings.pools else None
-    limits = [limit for limit in (own.concurrency, own.max_running, pool, settings.scheduler.concurrency) if limit is not None]
-    return {
-        "task_type": route.task_type,
-        "target_type": route.target_type,
-        "handler": route.name,
-        "pool": policy.pool,
-        "concurrency": min(limits),
-        "max_attempts": policy.max_attempts,
-        "timeout_s": policy.timeout_s,
-        "freshness": route.freshness is not None,
-    }
 
 
 def prune(

@@ -12,11 +12,10 @@ from scheduler.cli.tables import Column, table
 from scheduler.clock import SystemClock
 from scheduler.errors import ConfigError
 from scheduler.modules import load_routes
-from scheduler.pauses import JOB_PREFIX, MANUAL, OWNER_PREFIX, POOL_PREFIX, Gate, PauseWindow, pool_scope
+from scheduler.pauses import JOB_PREFIX, MANUAL, OWNER_PREFIX, Gate, PauseWindow, pool_scope
 from scheduler.registry import Registry, Routes
-from scheduler.settings import Settings, TaskTypeSettings
-from scheduler.stats import pause_dict
-from scheduler.times import utc_time
+from scheduler.settings import Settings
+from scheduler.views.operating import PauseView, task_types_of
 
 Scope = Annotated[str, typer.Argument(help="A task type, pool:NAME, owner:NAME or job:ID", metavar="SCOPE")]
 _GATES = {Gate.CLOSED: "closed", Gate.PROBE: "one probe may start", Gate.PROBING: "a probe is running"}
@@ -42,7 +41,7 @@ def pause(
 
     window = anyio.run(change)
     if as_json:
-        render.emit_json(pause_json(window, SystemClock.now(), task_types_of(settings, routes_or_none(settings)).get(scope, [])))
+        render.emit_json(PauseView.of(window, SystemClock.now(), task_types_of(settings, routes_or_none(settings)).get(scope, [])))
         return
     until = render.local_time(window.until)
     ends = f"until {until}" if until else f"until you run: scheduler resume {scope}"
@@ -90,7 +89,7 @@ def pauses(
     standing = [window for window in anyio.run(ask) if not window.is_open(now)]
     users = task_types_of(settings, routes_or_none(settings))
     if as_json:
-        render.emit_json([pause_json(window, now, users.get(window.scope, [])) for window in standing])
+        render.emit_json([PauseView.of(window, now, users.get(window.scope, [])) for window in standing])
     elif standing:
         show_pauses(standing, users, now)
     else:
@@ -116,25 +115,6 @@ def show_pauses(standing: list[PauseWindow], users: dict[str, list[str]], now: f
         rows.append((window.scope, "itself", *told))
         rows.extend((task_type, window.scope, *told) for task_type in users.get(window.scope, []))
     table(columns, rows)
-
-
-def pause_json(window: PauseWindow, now: float, task_types: list[str]) -> dict[str, Any]:
-    """A pause as JSON types, times in ISO UTC; ``task_types`` are those that it holds."""
-    held = task_types if window.scope.startswith(POOL_PREFIX) else [window.scope]
-    times = {"until": utc_time(window.until), "set_at": utc_time(window.set_at)}
-    return pause_dict(window, now) | times | {"task_types": held}
-
-
-def task_types_of(settings: Settings, routes: Routes | None) -> dict[str, list[str]]:
-    """The task types that draw on each pool, by the pool's scope."""
-    names = set(settings.task_types) | (set(routes.task_types()) if routes else set())
-    users: dict[str, list[str]] = {}
-    for name in sorted(names):
-        own = settings.task_types.get(name, TaskTypeSettings()).pool
-        pool = own if own is not None else routes.pool(name) if routes else None
-        if pool:
-            users.setdefault(pool_scope(pool), []).append(name)
-    return users
 
 
 def routes_or_none(settings: Settings) -> Routes | None:

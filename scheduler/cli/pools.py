@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict
-from typing import Annotated, Any
+from typing import Annotated
 
 import anyio
 import typer
 
 from scheduler.cli import options, render
-from scheduler.cli.pauses import pause_json, registry_or_none, task_types_of
+from scheduler.cli.pauses import registry_or_none
 from scheduler.cli.tables import Column, table
 from scheduler.clock import SystemClock
 from scheduler.errors import NotFoundError
@@ -18,7 +17,7 @@ from scheduler.pauses import MANUAL, POOL_PREFIX, pool_scope
 from scheduler.pools.hold import Door
 from scheduler.pools.records import CONFIGURED, KnownLimit, MeanCall, Portrait
 from scheduler.pools.sentence import count, figure, words
-from scheduler.times import utc_time
+from scheduler.views.operating import PoolView, task_types_of
 
 _PERIODS = {1.0: "s", 60.0: "min", 3_600.0: "h", 86_400.0: "day", 2_592_000.0: "month"}
 _NONE = """no pools. A pool is one provider quota (an account and its group of models) that task types share: its calls are paced
@@ -49,11 +48,11 @@ def pools(
         one = _named(name, seen)
         drawing = users.get(pool_scope(one.name), [])
         if as_json:
-            render.emit_json(portrait_json(one, now, drawing))
+            render.emit_json(PoolView.of(one, now, drawing))
         else:
             _show_one(one, now, drawing)
     elif as_json:
-        render.emit_json([portrait_json(one, now, users.get(pool_scope(one.name), [])) for one in seen])
+        render.emit_json([PoolView.of(one, now, users.get(pool_scope(one.name), [])) for one in seen])
     elif seen:
         _show_all(seen, now)
     else:
@@ -231,19 +230,3 @@ def _pause(one: Portrait, now: float) -> Iterator[tuple[str, str]]:
 
 def _ago(at: float, now: float) -> str:
     return f"{render.span(max(0.0, now - at))} ago"
-
-
-# -- for machines
-
-
-def portrait_json(one: Portrait, now: float, task_types: list[str]) -> dict[str, Any]:
-    """A pool as JSON types, times in ISO UTC; ``task_types`` are those that draw on it."""
-    told = asdict(one)
-    for record, key in ((told, "began_at"), (told["held"], "until"), (told["held"], "since"), (told["last_rejection"], "at")):
-        if record is not None:
-            record[key] = utc_time(record[key])
-    for worker in told["workers"]:
-        worker["seen_at"] = utc_time(worker["seen_at"])
-    told["pause"] = None if one.pause is None else pause_json(one.pause, now, task_types)
-    binding = one.binding
-    return {"name": one.name, "scope": pool_scope(one.name), "task_types": task_types, "limited_by": binding and binding.signal} | told

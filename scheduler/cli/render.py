@@ -14,12 +14,13 @@ from collections.abc import Iterable
 from typing import Any, NoReturn
 
 import typer
+from pydantic import BaseModel
 from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
-from scheduler.job import Job, Status
-from scheduler.times import utc_datetime, utc_time
+from scheduler.job import Status
+from scheduler.times import utc_datetime
 
 #: What a terminal acts on, and what no encoding can write: C0, DEL, C1, bidirectional controls, lone surrogates.
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -111,11 +112,13 @@ def facts(pairs: Iterable[tuple[str, Any]]) -> None:
 
 
 def emit_json(value: Any, *, indent: int | None = 2) -> None:
-    """``value`` on standard output. Infinities are null: JSON knows none."""
+    """``value``, with views in it or one itself, on standard output. Infinities are null: JSON knows none."""
     typer.echo(json.dumps(_finite(value), ensure_ascii=False, indent=indent, allow_nan=False, default=str))
 
 
 def _finite(value: Any) -> Any:
+    if isinstance(value, BaseModel):
+        return _finite(value.model_dump(mode="json"))
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, dict):
@@ -163,47 +166,3 @@ def span(seconds: float | None) -> str:
         if whole < size * (60 if unit == "m" else 24 if unit == "h" else 10**9):
             return f"{whole // size}{unit} {whole % size // part:02}{below}"
     return f"{whole} s"
-
-
-def job_dict(job: Job) -> dict[str, Any]:
-    """A job as JSON types: times in ISO UTC; a body that is not JSON as its text."""
-    return {
-        "job_id": job.job_id,
-        "seq": job.seq,
-        "task_type": job.task_type,
-        "target_type": job.target_type,
-        "target_id": job.target_id,
-        "status": str(job.status),
-        "reason": job.reason,
-        "error": job.error,
-        "priority": job.priority,
-        "attempts": job.attempts,
-        "max_attempts": job.max_attempts,
-        "timeout_s": job.timeout_s,
-        "crashes": job.crashes,
-        "owner": job.owner,
-        "unique_key": job.unique_key,
-        "batch": job.batch,
-        "blockers": job.blockers,
-        "held": job.held,
-        "worker": job.worker,
-        "created_at": utc_time(job.created_at),
-        "run_after": utc_time(job.run_after),
-        "started_at": utc_time(job.started_at),
-        "finished_at": utc_time(job.finished_at),
-        "waiting_since": utc_time(job.waiting_since),
-        "progress": decoded(job.progress_json),
-        "payload": decoded(job.payload_json),
-        "result": decoded(job.result_json),
-        "state": decoded(job.state_json),
-    }
-
-
-def decoded(text: str | None) -> Any:
-    """JSON text as a value, or the text itself when it is none: a broken row must not break a listing."""
-    if text is None:
-        return None
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return text

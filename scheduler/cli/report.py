@@ -8,6 +8,7 @@ from scheduler.cli import render
 from scheduler.cli.tables import Column, table
 from scheduler.cli.tally import Sample, Tally
 from scheduler.pauses import PauseWindow
+from scheduler.views.jobs import body
 
 _SLOW_FROM_S = 0.001
 
@@ -50,7 +51,7 @@ def show_samples(tally: Tally) -> None:
 
 def _gist(sample: Sample) -> list[str]:
     """What a result says: an enrichment's fields, or the beginning of whatever else it is."""
-    result = render.decoded(sample.result_json)
+    result = body(sample.result_json)
     if not isinstance(result, dict):
         return [render.shortened(str(result), 200)]
     lines = []

@@ -7,7 +7,7 @@ import anyio
 from scheduler.cli import options, render
 from scheduler.cli.tables import Column, table
 from scheduler.roster import Listed
-from scheduler.times import utc_time
+from scheduler.views.operating import WorkerView
 
 
 def workers(
@@ -25,7 +25,7 @@ def workers(
 
     listed = anyio.run(ask)
     if as_json:
-        render.emit_json([one.to_dict() | {"started_at": utc_time(one.worker.started_at)} for one in listed])
+        render.emit_json([WorkerView.of(one) for one in listed])
         return
     if not listed:
         render.say("none: start one with `scheduler serve`")

@@ -58,6 +58,7 @@ MOVING_PARTS = """
     context
     settler
     scribe
+    feed
     health
     attempt
     slots
@@ -79,6 +80,7 @@ COMPOSITION = """
     pausing
     stats
     roster
+    views.*
     runtime
     scheduler
 """
