@@ -211,3 +211,27 @@ def test_whoever_comes_and_goes_has_seen_everything_once(seed: int) -> None:
                     group.start_soon(read, feed, owner, pace_s)
 
     walk()
+
+
+@in_virtual_time
+async def test_who_joins_while_the_store_is_asked_for_others_misses_nothing() -> None:
+    store = MemoryStore()
+    read, held = store.journal, anyio.Event()
+
+    async def journal(after: int, *, owners: frozenset[str] | None = None, **more: int | None) -> list[Entry]:
+        found = await read(after, owners=owners, **more)  # type: ignore[arg-type]
+        if owners == {"ada"} and found:
+            await held.wait()
+        return found
+
+    async with running(store) as feed, feed.follow(owner="ada") as ada:
+        assert await nothing_comes(ada)
+        store.journal = journal  # type: ignore[method-assign]
+        await put(store, a_draft(owner="ada"), a_draft(owner="eve"))
+        await anyio.sleep(1)
+        async with feed.follow(owner="eve", after=1) as eve:
+            eve.position = 0
+            assert await nothing_comes(eve)
+            held.set()
+            assert await taken(eve, 1) == [2]
+            assert await taken(ada, 1) == [1]
