@@ -23,6 +23,7 @@ NAMED: dict[str, type[BaseModel]] = {
     "task_types": settings.TaskTypeSettings,
     "pools": settings.PoolSettings,
     "owners": settings.OwnerSettings,
+    "tokens": settings.TokenSettings,
 }
 _ASSIGNMENT = re.compile(r"# ?(\w+) = .+")
 

@@ -444,3 +444,34 @@ class TestBehindATransactionPooler:
                 await anyio.to_thread.run_sync(pulse.close)
                 assert len(await everything(two)) == 6
             assert pooler.transactions > 20
+
+
+class TestJournalInTheOrderOfCommits:
+    async def test_a_transaction_that_ends_late_is_waited_for(self, store: PostgresStore, postgres: str) -> None:
+        connection = await asyncpg.connect(postgres)
+        try:
+            await store.journal_span()
+            transaction = connection.transaction()
+            await transaction.start()
+            await store.enqueue_within(connection, [a_draft(job_id="late")], T0)
+            await put(store, a_draft(job_id="early"))
+            assert await store.journal(0) == []
+            assert await store.journal_span() == (1, 0)
+            await transaction.commit()
+            assert [entry.job_id for entry in await store.journal(0)] == ["late", "early"]
+        finally:
+            await connection.close()
+
+    async def test_one_that_is_rolled_back_holds_nobody_up(self, store: PostgresStore, postgres: str) -> None:
+        connection = await asyncpg.connect(postgres)
+        try:
+            await store.journal_span()
+            transaction = connection.transaction()
+            await transaction.start()
+            await store.enqueue_within(connection, [a_draft(job_id="never")], T0)
+            await put(store, a_draft(job_id="early"))
+            assert await store.journal(0) == []
+            await transaction.rollback()
+            assert [entry.job_id for entry in await store.journal(0)] == ["early"]
+        finally:
+            await connection.close()
