@@ -13,7 +13,7 @@ from structlog.typing import FilteringBoundLogger
 
 from scheduler.calls import JobPool
 from scheduler.chunks import Chunk, Items, Pass, Report, Work
-from scheduler.errors import SchedulerError
+from scheduler.errors import InvalidJobError, SchedulerError
 from scheduler.eta import Pace
 from scheduler.job import Draft, Item, Job, Lease, Ledger, NewJob, Oks, Progress
 from scheduler.registry import Resources
@@ -237,6 +237,8 @@ class JobContext:
         unchanged target, stands for it by then. Raises ``InvalidJobError``.
         """
         draft = self._tools.draft(NewJob(task_type, target_type, target_id, payload, **{"owner": self.owner, **more}))
+        if draft.request is not None:
+            raise InvalidJobError("a follow-up takes no request_key: it is stored once, with the end of this job")
         self.follow_ups.append(draft._replace(owner_limit=None, strict=False))
         return draft.job_id
 

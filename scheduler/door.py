@@ -5,6 +5,8 @@ A refused job changes nothing, and the error says what to do.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
@@ -16,7 +18,7 @@ from scheduler.ids import job_id
 from scheduler.job import Draft, NewJob
 from scheduler.registry import Resources, Route, Routes, fingerprint
 from scheduler.settings import OwnerSettings
-from scheduler.values import check_int, check_text, encode_json
+from scheduler.values import check_int, check_text, decode_json, encode_json
 
 #: A job may wait for so many others by name.
 MAX_AFTER = 1_000
@@ -50,6 +52,7 @@ class Door:
             batch,
             after,
             if_failed,
+            request_key,
         ) = new
         try:
             names = self._known(task_type, target_type)
@@ -71,14 +74,15 @@ class Door:
             None if names[2] is None else self._fingerprint(names[2], payload),
             force,
         )
-        if batch is None and not after and (owner is None or not self._owners):
+        if batch is None and not after and request_key is None and (owner is None or not self._owners):
             return draft
-        return draft._replace(
+        draft = draft._replace(
             batch=None if batch is None else _batch(batch),
             after=_after(after),
             if_failed=_if_failed(if_failed),
             owner_limit=None if owner is None else self._owner_limit(owner),
         )
+        return draft if request_key is None else draft._replace(request=_request(request_key, new, draft))
 
     def _owner_limit(self, owner: str) -> int | None:
         own = self._owners.get(owner) or self._owners.get("*")
@@ -100,6 +104,17 @@ class Door:
             return fingerprint(route, payload, self._resources)
         except (KeyError, TypeError, AttributeError):
             return None  # the payload does not fit: the attempt will say so, better than this could
+
+
+def _request(key: Any, new: NewJob, draft: Draft) -> tuple[str, str]:
+    """The caller's key, and a digest of all that it sent: whatever the door adds of its own is left out."""
+    payload = None if draft.payload_json is None else decode_json(draft.payload_json)
+    when: Any = None if new.run_after is None else draft.run_after
+    if isinstance(new.run_after, timedelta):
+        when = f"in {new.run_after.total_seconds()}"
+    sent = [*draft[1:4], payload, draft.priority, when, *draft[7:11], draft.force, draft.batch, draft.after, draft.if_failed]
+    text = json.dumps(sent, sort_keys=True, separators=(",", ":"))
+    return _filled(key, "request_key"), hashlib.sha256(text.encode()).hexdigest()
 
 
 def _batch(name: Any) -> str:

@@ -4,7 +4,8 @@
     ├── ConfigError                 a setting, module or route is wrong; nothing was started
     │   └── DuplicateRouteError     two handlers claim one (task_type, target_type)
     ├── InvalidJobError             refused at the door; nothing was stored
-    │   └── OwnerLimitError         the owner has as many unfinished jobs as it may
+    │   ├── OwnerLimitError         the owner has as many unfinished jobs as it may
+    │   └── IdempotencyConflictError    the request key was used for another body
     ├── ItemsFailedError            some items of a long job failed; the ledger says which
     ├── NotFoundError               no such job, or not yours (the two look alike)
     ├── StoreError                  the store could not do it
@@ -51,6 +52,14 @@ class InvalidJobError(SchedulerError, ValueError):
 
 class OwnerLimitError(InvalidJobError):
     """The owner has as many unfinished jobs as it may have; nothing was stored."""
+
+
+class IdempotencyConflictError(InvalidJobError):
+    """The owner used this ``request_key`` for another body; nothing was stored."""
+
+    @classmethod
+    def of(cls, key: str) -> IdempotencyConflictError:
+        return cls(f"request_key {key!r} was used for another job: give every request a key of its own, or send the same job again")
 
 
 class ItemsFailedError(SchedulerError):

@@ -84,6 +84,8 @@ class NewJob(NamedTuple):
     ``force`` runs the job although nothing that its result depends on has changed.
     ``batch`` names a group of the owner's jobs. ``after`` names what must have ended before this job runs: job ids, or ``batch:NAME``;
     ``if_failed`` says what becomes of it if one of those failed or was cancelled: ``"fail"``, ``"cancel"``, or ``"run"`` anyway.
+    ``request_key`` names this very request, for a caller that may have to send it again: for a day the owner gets the same job for the
+    same key and body, whatever became of the job, and ``IdempotencyConflictError`` for another body.
 
     A named tuple, as ``Draft``, ``Receipt`` and ``Job`` are: one is made for every job, and a frozen dataclass costs four
     to seven times as much.
@@ -103,6 +105,7 @@ class NewJob(NamedTuple):
     batch: str | None = None
     after: Sequence[str] = ()
     if_failed: str = "fail"
+    request_key: str | None = None
 
 
 class Draft(NamedTuple):
@@ -110,6 +113,7 @@ class Draft(NamedTuple):
 
     ``owner_limit``: its owner may have so many unfinished jobs, this one included. ``strict``: what it waits for must exist; a follow-up
     is stored with the end of another job, where nothing can be refused any more, and counts what does not exist as failed.
+    ``request``: the caller's key for this request, and a hash of all that it sent.
     """
 
     job_id: str
@@ -130,6 +134,7 @@ class Draft(NamedTuple):
     if_failed: str = "fail"
     owner_limit: int | None = None
     strict: bool = True
+    request: tuple[str, str] | None = None
 
 
 BATCH_PREFIX = "batch:"
@@ -144,7 +149,7 @@ class Receipt(NamedTuple):
     """The acknowledgement of an enqueue: the job is durable when you hold it.
 
     ``created`` is False when an unfinished job already had the ``unique_key``, or when the target
-    is ``unchanged`` (freshness): ``job_id`` then names the job that stands for it.
+    is ``unchanged`` (freshness), or when the same request was sent before: ``job_id`` then names the job that stands for it.
     """
 
     job_id: str

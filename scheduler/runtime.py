@@ -40,7 +40,8 @@ from scheduler.service import Service
 from scheduler.settings import Settings, load
 from scheduler.stats import Stats, stats_of
 from scheduler.stores import open_store
-from scheduler.stores.base import JobQuery, Joins, Store
+from scheduler.stores.base import JobQuery, Store
+from scheduler.stores.extras import Joins
 from scheduler.values import check_text
 
 #: Jobs that a bulk verb changes in one transaction.

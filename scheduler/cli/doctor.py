@@ -31,7 +31,8 @@ from scheduler.pools.sentence import OUTAGE
 from scheduler.registry import Registry, Resources
 from scheduler.settings import Settings
 from scheduler.stores import open_store
-from scheduler.stores.base import Foresees, JobQuery, Store
+from scheduler.stores.base import JobQuery, Store
+from scheduler.stores.extras import Foresees
 from scheduler.stores.sqlite import SqliteStore
 from scheduler.stores.sqlite.schema import OLDEST_SQLITE
 from scheduler.views.operating import task_types_of

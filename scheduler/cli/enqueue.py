@@ -9,7 +9,7 @@ import json
 import os
 import sys
 from collections.abc import AsyncIterator, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -228,6 +228,14 @@ def _decoded(line: bytes) -> dict[str, Any]:
     return fields
 
 
+def _when(text: str, now: float) -> datetime | timedelta:
+    """A duration stays one: sent again, it is the same request."""
+    try:
+        return timedelta(seconds=options.duration_s(text))
+    except ValueError:
+        return datetime.fromtimestamp(options.moment(text, now), UTC)
+
+
 def new_job(fields: dict[str, Any], now: float) -> NewJob:
     """A job from plain JSON fields. Raises ``InvalidJobError``."""
     unknown = fields.keys() - _FIELDS
@@ -240,7 +248,7 @@ def new_job(fields: dict[str, Any], now: float) -> NewJob:
     run_after = fields.get("run_after")
     if isinstance(run_after, str):
         try:
-            fields = {**fields, "run_after": datetime.fromtimestamp(options.moment(run_after, now), UTC)}
+            fields = {**fields, "run_after": _when(run_after, now)}
         except (ValueError, OverflowError, OSError) as error:
             raise InvalidJobError(f"run_after: {error}") from None
     if fields.get("priority", 0) is None:

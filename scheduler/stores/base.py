@@ -4,7 +4,7 @@ Rules for every store (``tests/stores/contract.py`` checks them all):
 
 * Every verb that needs the time takes ``now``; no store reads a clock.
 * A verb takes effect whole or not at all, also when its caller is cancelled.
-* ``enqueue``, ``cancel``, ``retry``, ``pause`` and ``resume`` are durable (synced to disk) when they
+* ``enqueue``, ``cancel``, ``retry``, ``discard``, ``pause`` and ``resume`` are durable (synced to disk) when they
   return; claims and outcomes may ride on the next such commit: losing them repeats work, never loses it.
   So may ``share``, ``reopen`` and ``refund``: what a power cut takes of them is found out or said again.
 * A function that a verb is given (``share``, ``give_up``) is pure and quick: it may be called in another
@@ -19,11 +19,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from typing import Protocol, TypeVar
 
 from scheduler.job import Draft, Item, Job, Lease, Ledger, Oks, Receipt, Status, Transition
 from scheduler.journal import Entry
 from scheduler.pauses import PauseWindow
+from scheduler.stores.query import JobQuery as JobQuery
+from scheduler.stores.query import Tally as Tally
 
 T = TypeVar("T")
 
@@ -93,48 +95,11 @@ class Settled:
 
 
 @dataclass(frozen=True, slots=True)
-class JobQuery:
-    """Which jobs: every given field must match; an empty query matches all.
-
-    ``can_run`` leaves out unfinished jobs that cannot run before another job or a person moves them: they wait for others, or are held
-    for ever. ``newest_first`` with ``before_seq`` pages backwards; without it ``after_seq`` pages forwards.
-    """
-
-    job_ids: tuple[str, ...] | None = None
-    statuses: frozenset[Status] | None = None
-    reasons: frozenset[str] | None = None
-    task_types: frozenset[str] | None = None
-    target_type: str | None = None
-    target_id: str | None = None
-    owner: str | None = None
-    worker: str | None = None
-    created_after: float | None = None
-    created_before: float | None = None
-    waiting_before: float | None = None
-    batch: str | None = None
-    can_run: bool | None = None
-    before_seq: int | None = None
-    after_seq: int | None = None
-    newest_first: bool = True
-    limit: int = 100
-
-
-@dataclass(frozen=True, slots=True)
-class Tally:
-    """How many jobs share a task type, status and reason."""
-
-    task_type: str
-    status: Status
-    reason: str | None
-    count: int
-
-
-@dataclass(frozen=True, slots=True)
 class Worker:
     """One process that runs jobs: a fresh identity at each start, and what shows that it died.
 
     ``beats`` grows with each renewal: an observer judges by its own monotonic clock whether it still does.
-    ``address`` is where wake-up hints go (store-specific text).
+    ``address`` is where wake-up hints go (store-specific text). ``offers_json`` says what it runs (``offers.py``); None: it does not say.
     """
 
     worker_id: str
@@ -147,6 +112,7 @@ class Worker:
     address: str | None = None
     beats: int = 0
     beat_at: float = 0.0
+    offers_json: str | None = None
 
 
 class Pulse(Protocol):
@@ -157,27 +123,6 @@ class Pulse(Protocol):
         ...
 
     def close(self) -> None: ...
-
-
-@runtime_checkable
-class Joins(Protocol):
-    """What a store may offer beside its verbs: jobs in a transaction that is the caller's own."""
-
-    async def enqueue_within(self, connection: Any, drafts: Sequence[Draft], now: float) -> list[Receipt]:
-        """Store ``drafts`` on ``connection``, in the transaction that is open there: they exist when and if it commits.
-
-        Raises ``StoreError`` for a connection of another kind, to another place, or without a transaction.
-        """
-        ...
-
-
-@runtime_checkable
-class Foresees(Protocol):
-    """What a store may offer beside its verbs: a look at its place before it is opened, for whoever must not change it."""
-
-    async def foreseen(self) -> str | None:
-        """What ``open`` would make or change, for people; None if nothing. Raises ``StoreError``s."""
-        ...
 
 
 class Store(Protocol):
@@ -202,6 +147,9 @@ class Store(Protocol):
         A job that waits for others (``after``) is not claimable until those have ended; what it names must exist, and be its owner's
         if it has one, else ``InvalidJobError``. One that waits for a failed job is ``doomed``, unless it is to run anyway. A job that
         would be one too many for its owner (``owner_limit``) raises ``OwnerLimitError``. Either refuses all drafts.
+
+        A ``request`` that the owner made before gets the job that it got then (``created`` False), whatever became of it; with
+        another hash it raises ``IdempotencyConflictError``, and all drafts are refused.
 
         ``on_stored`` is called with the receipts as soon as claims can see the jobs, before any claim of theirs is answered.
         """
@@ -316,8 +264,30 @@ class Store(Protocol):
         """End ``rate_limited`` jobs that waited too long, at most ``limit``: claim and guarded end in one write."""
         ...
 
+    async def discard(self, query: JobQuery, now: float) -> list[Job]:
+        """Delete ended jobs, at most ``limit``; returns them as they were. None left when it returns an empty list."""
+        ...
+
     async def prune(self, statuses: frozenset[Status], before: float, limit: int) -> int:
         """Delete at most ``limit`` jobs that ended before ``before``; returns how many."""
+        ...
+
+    async def forget(self, before: float, limit: int) -> int:
+        """Forget at most ``limit`` requests that were made before ``before``; returns how many."""
+        ...
+
+    async def throughput(self, owner: str | None, since: float, bucket_s: float) -> list[tuple[float, Status, int]]:
+        """How many jobs ended since then, in each bucket of time that saw any, by status.
+
+        A bucket is named by its beginning, a whole multiple of ``bucket_s`` since the epoch. Cheap: an index is all it reads.
+        """
+        ...
+
+    async def ahead(self, job: Job, now: float, limit: int) -> int:
+        """How many claimable jobs of the task type go before ``job`` by priority and age; counts no further than ``limit``.
+
+        Pauses, and owners that take turns, are not looked at.
+        """
         ...
 
     # -- pauses

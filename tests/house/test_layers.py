@@ -35,7 +35,9 @@ PORTS = """
     events.*
     registry
     settings
+    stores.query
     stores.base
+    stores.extras
     stores.turns
 """
 ADAPTERS = """

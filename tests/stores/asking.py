@@ -44,6 +44,16 @@ CASES: list[tuple[dict[str, Any], set[str]]] = [
     ({"created_after": T0 + 20}, {"running", "limited", "waiting"}),
     ({"created_before": T0 + 20}, {"done", "refused"}),
     ({"created_after": T0 + 5, "created_before": T0 + 35}, {"refused", "running", "limited"}),
+    ({"finished_after": T0 + 10}, {"refused"}),
+    ({"finished_after": T0 + 10.5}, set()),
+    ({"text": "AUTHERR"}, {"refused"}),
+    ({"text": "a.py"}, {"running"}),
+    ({"text": "LIMIT"}, {"limited"}),
+    ({"text": "hre"}, {"running"}),
+    ({"text": "a%y"}, set()),
+    ({"text": "a_py"}, set()),
+    ({"text": "code_entity"}, set()),
+    ({"text": "E", "owner": "ada"}, {"done"}),
     ({"waiting_before": T0 + 30}, {"limited"}),
     ({"waiting_before": T0 + 29}, set()),
     ({"statuses": frozenset({Status.COMPLETED}), "owner": "grace"}, set()),
@@ -60,6 +70,14 @@ class Asking:
         found = await find(store, **fields)
         assert set(ids(found)) == {job_ids[name] for name in expected}
         assert sum(tally.count for tally in await store.count(JobQuery(**fields))) == len(expected)
+
+    async def test_text_is_looked_for_wherever_a_job_has_words(self, store: Store) -> None:
+        await finished(store, error := a_draft(), Transition(Status.FAILED_AI, "auth", "Größe 50%_off\\now"))
+        await put(store, target := a_draft(target_id="50%_off\\NOW"), key := a_draft(unique_key="x50%_off\\nowx"))
+        await put(store, kind := a_draft("50%_off\\now"), a_draft(target_id="50 off now", owner="50%_off\\now"))
+        assert ids(await find(store, text="50%_OFF\\now", newest_first=False)) == [each.job_id for each in (error, target, key, kind)]
+        assert ids(await find(store, text="größe")) == ids(await find(store, text="GRöSSE".replace("SS", "ß"))) == [error.job_id]
+        assert await find(store, text="GRÖßE") == []  # beyond A to Z, a letter is itself
 
     async def test_jobs_are_found_by_name_in_the_order_they_came(self, store: Store) -> None:
         await put(store, *(drafts := [a_draft() for _ in range(5)]))

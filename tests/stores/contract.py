@@ -25,14 +25,17 @@ from tests.stores.journaling import Journaling
 from tests.stores.keeping import Keeping
 from tests.stores.pausing import Pausing
 from tests.stores.recording import Recording
+from tests.stores.requesting import Requesting
 from tests.stores.settling import Settling
 from tests.stores.sharing import Sharing
+from tests.stores.surveying import Surveying
 from tests.stores.wandering import Wandering
 from tests.stores.working import Working
 
 
 class StoreContract(
     Enqueueing,
+    Requesting,
     Claiming,
     Capping,
     Settling,
@@ -41,6 +44,7 @@ class StoreContract(
     Pausing,
     Sharing,
     Asking,
+    Surveying,
     Handling,
     Working,
     Journaling,

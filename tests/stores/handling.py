@@ -1,10 +1,10 @@
-"""Contract, what people and the janitor do: cancel, retry, give up, prune."""
+"""Contract, what people and the janitor do: cancel, retry, give up, discard, prune."""
 
 from __future__ import annotations
 
 import pytest
 
-from scheduler.job import TERMINAL, UNFINISHED, Job, Status, Transition
+from scheduler.job import TERMINAL, UNFINISHED, Item, Job, Ledger, Status, Transition
 from scheduler.stores.base import JobQuery, Lanes, Store
 from tests.stores.acts import DONE, REFUSED, claim, claim_one, everything, find, finished, get, ids, only, put, settle, started, want
 from tests.support.jobs import T0, a_draft, put_off
@@ -185,5 +185,32 @@ class Pruning:
         assert await store.prune(frozenset(), T0 + 100, 2) == 0
 
 
-class Handling(Cancelling, Retrying, GivingUp, Pruning):
+class Discarding:
+    async def test_only_what_has_ended_is_deleted_and_only_so_much(self, store: Store) -> None:
+        done = [await finished(store, a_draft(owner="ada")) for _ in range(3)]
+        await put(store, waiting := a_draft(owner="ada"))
+        assert await store.discard(JobQuery(owner="grace"), T0) == []
+        assert await store.discard(JobQuery(statuses=frozenset({Status.PENDING})), T0) == []
+        assert await store.discard(only(waiting.job_id), T0) == []
+        assert await store.discard(only(done[1].job_id), T0) == [done[1]]
+        assert await store.discard(JobQuery(owner="ada", limit=1, newest_first=False), T0) == [done[0]]
+        assert await store.discard(JobQuery(owner="ada"), T0) == [done[2]]
+        assert await store.discard(JobQuery(owner="ada"), T0) == []
+        assert ids(await everything(store)) == [waiting.job_id]
+
+    async def test_what_was_recorded_of_its_items_goes_with_it(self, store: Store) -> None:
+        claimed = await started(store, a_draft())
+        await store.record(claimed.lease, Ledger("items", 1, 1, 1, 0), [Item(0, "a", True)], T0)
+        await settle(store, claimed.lease, REFUSED)
+        assert len(await store.discard(only(claimed.job.job_id), T0)) == 1
+        assert await store.ledgers(claimed.job.job_id) == []
+        assert not await store.note(claimed.lease, T0, state_json="1")
+
+    async def test_a_running_job_stays(self, store: Store) -> None:
+        claimed = await started(store, a_draft())
+        assert await store.discard(JobQuery(), T0) == []
+        assert (await settle(store, claimed.lease, DONE)).applied
+
+
+class Handling(Cancelling, Retrying, GivingUp, Pruning, Discarding):
     """What is done to jobs by hand or by the janitor."""

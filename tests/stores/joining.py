@@ -10,9 +10,10 @@ from typing import Any, Protocol
 
 import pytest
 
-from scheduler.errors import StoreError
+from scheduler.errors import IdempotencyConflictError, InvalidJobError, StoreError
 from scheduler.job import Receipt
-from scheduler.stores.base import Joins, Store
+from scheduler.stores.base import Store
+from scheduler.stores.extras import Joins
 from tests.stores.acts import claim, everything, finished, ids, put
 from tests.support.jobs import T0, a_draft
 
@@ -75,6 +76,22 @@ class Joining:
                 await within(store, own, a_draft(), a_draft(job_id=taken.job_id))
             await own.add_order()
         assert (await own.orders(), ids(await everything(store))) == (2, [taken.job_id])
+
+    async def test_a_request_holds_there_too(self, store: Store, own: Own) -> None:
+        async with own.transaction(commit=True):
+            first = await within(store, own, a_draft(request=("key", "body")))
+            assert await within(store, own, a_draft(request=("key", "body"))) == [first[0]._replace(created=False)]
+            with pytest.raises(IdempotencyConflictError):
+                await within(store, own, a_draft(), a_draft(request=("key", "another")))
+            await own.add_order()
+        assert (await own.orders(), ids(await everything(store))) == (1, [first[0].job_id])
+
+    async def test_a_job_that_waits_for_nobody_leaves_nothing(self, store: Store, own: Own) -> None:
+        async with own.transaction(commit=True):
+            with pytest.raises(InvalidJobError, match="there is no such job"):
+                await within(store, own, a_draft(after=("nobody",)))
+            await own.add_order()
+        assert (await own.orders(), await everything(store)) == (1, [])
 
     async def test_without_a_transaction_it_is_refused(self, store: Store, own: Own) -> None:
         with pytest.raises(StoreError, match="transaction"):

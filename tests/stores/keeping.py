@@ -9,7 +9,7 @@ from typing import ClassVar
 import pytest
 from anyio.lowlevel import checkpoint
 
-from scheduler.job import Status
+from scheduler.job import Receipt, Status
 from scheduler.stores.base import JobQuery, Settlement, Store
 from tests.stores.acts import DONE, REFUSED, claim, everything, finished, get, ids, put, settle, started, want
 from tests.support.jobs import T0, a_draft, put_off
@@ -20,6 +20,7 @@ CHANGES: dict[str, Callable[[Store], Awaitable[object]]] = {
     "claim": lambda store: store.claim([want()], "worker", T0),
     "cancel": lambda store: store.cancel(JobQuery(), T0),
     "retry": lambda store: store.retry(JobQuery(), T0),
+    "discard": lambda store: store.discard(JobQuery(), T0),
     "prune": lambda store: store.prune(frozenset({Status.FAILED_AI}), T0 + 1, 10),
     "pause": lambda store: store.pause("lane", T0 + 60, T0),
 }
@@ -43,7 +44,7 @@ class Keeping:
         await store.lanes(T0)  # a store that works in another thread has now seen the end of it
         after = (await everything(store), await store.pauses())
         if after != before:
-            assert len(after[0]) == len(before[0]) + {"enqueue": 20, "prune": -1}.get(verb, 0)
+            assert len(after[0]) == len(before[0]) + {"enqueue": 20, "discard": -1, "prune": -1}.get(verb, 0)
             changed = sum(one not in before[0] for one in after[0])
             assert changed == {"enqueue": 20, "claim": 5, "cancel": 5, "retry": 1}.get(verb, 0)
         (receipt,) = await put(store, a_draft())
@@ -77,7 +78,7 @@ class Keeping:
         running = await started(first, a_draft(unique_key="key", payload_json='{"größe": "🦉"}'))
         await first.note(running.lease, T0, state_json='{"page": 2}')
         await finished(first, a_draft("limited", job_id="off"), put_off("off", T0, "limited"))
-        await put(first, a_draft(priority=3, run_after=T0 + 50, owner="ada"))
+        await put(first, a_draft(priority=3, run_after=T0 + 50, owner="ada"), asked := a_draft("asked", request=("key", "body")))
         before = (await everything(first), await first.pauses(), await first.lanes(T0))
         await first.close()
 
@@ -86,6 +87,7 @@ class Keeping:
         assert (await everything(second), await second.pauses(), await second.lanes(T0)) == before
         assert (await put(second, a_draft("other", fingerprint="v1")))[0].job_id == fresh.job_id
         assert (await put(second, a_draft(unique_key="key")))[0].job_id == running.job.job_id
+        assert (await put(second, a_draft(request=("key", "body")))) == [Receipt(asked.job_id, created=False)]
         assert (await settle(second, running.lease, DONE)).applied
         assert (await get(second, running.job.job_id)).status is Status.COMPLETED
         await second.close()

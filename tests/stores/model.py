@@ -17,7 +17,7 @@ from tests.support.jobs import a_job
 T = TypeVar("T")
 
 #: Fields of a draft that its job does not keep.
-NOT_KEPT = frozenset({"force", "after", "if_failed", "owner_limit", "strict"})
+NOT_KEPT = frozenset({"force", "after", "if_failed", "owner_limit", "strict", "request"})
 
 
 class Model:

@@ -17,6 +17,7 @@ from scheduler.job import Status, Transition
 from scheduler.stores.base import Claim, Settlement, Want
 from scheduler.stores.postgres import PostgresStore
 from scheduler.stores.postgres.claiming import Claiming
+from scheduler.stores.postgres.overview import THROUGHPUT
 from scheduler.stores.postgres.people import BY_INDEX, PRUNE
 from scheduler.stores.postgres.session import Session
 from scheduler.stores.postgres.settling import lapsed, settle
@@ -197,6 +198,23 @@ async def test_a_sweep_of_one_kind_does_not_walk_over_the_other(session: Session
     scans = [node for node in nodes(plan["Plan"]) if "Scan" in node["Node Type"]]
     assert {node.get("Index Name") for node in scans} == {index, "jobs_pkey"}
     assert all(node["Actual Rows"] <= 100 and not node.get("Rows Removed by Filter") for node in scans)
+    await session.script("ROLLBACK")
+
+
+@pytest.mark.parametrize("knowledge", KNOWLEDGE)
+async def test_what_ended_is_counted_without_looking_at_a_job(session: Session, knowledge: str) -> None:
+    await fill(session, knowledge)
+    await session.script("VACUUM @schema@.jobs")
+    sql = THROUGHPUT.replace("{only}", "")  # for a small owner, the index of its jobs may be better still
+    await session.script(f"BEGIN; {BY_INDEX}; PREPARE ended(bigint, bigint, bigint) AS {sql}")
+    (plan,) = json.loads(await session.connection.fetchval("EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE ended(1700000000000000, 0, 300000000)"))
+    scans = [node for node in nodes(plan["Plan"]) if "Scan" in node["Node Type"] and node["Node Type"] != "Subquery Scan"]
+    assert [(node["Node Type"], node["Index Name"]) for node in scans] == [
+        ("Index Only Scan", "jobs_done_at"),
+        ("Index Only Scan", "jobs_failed_at"),
+    ]
+    assert [node["Heap Fetches"] for node in scans] == [0, 0]
+    assert scans[0]["Actual Rows"] == ROWS // 2
     await session.script("ROLLBACK")
 
 

@@ -1,4 +1,4 @@
-"""What SQLite does to pick jobs: it walks the index of ready jobs, forwards or backwards, and sorts nothing."""
+"""What SQLite does to pick jobs: it walks the index of ready jobs, forwards or backwards, and sorts nothing. And what it does to count."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from scheduler.stores.sqlite import claiming, schema
+from scheduler.stores.sqlite import claiming, overview, schema
 from tests.stores.acts import want
 
 ROWS = 2_000
@@ -40,3 +40,15 @@ def test_jobs_are_picked_in_the_order_of_the_index(tmp_path: Path, order: str, k
 def _plan(connection: sqlite3.Connection, wanted: claiming.Want, order: str) -> list[str]:
     statement, values = claiming.question(wanted, 1, 1_700_000_000_000_000, order, wanted.avoid)
     return [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {statement}", values)]
+
+
+@pytest.mark.parametrize("only", ["", " AND owner = ?3"])
+def test_what_ended_is_counted_without_looking_at_a_job(tmp_path: Path, only: str) -> None:
+    schema.prepare(tmp_path / "jobs.db")
+    connection = schema.connect(tmp_path / "jobs.db")
+    try:
+        values = (300_000_000, 1_700_000_000_000_000, *(("ada",) if only else ()))
+        plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {overview.THROUGHPUT.format(only=only)}", values)]
+    finally:
+        connection.close()
+    assert plan[0] == "SEARCH jobs USING COVERING INDEX jobs_finished (finished_us>?)", plan

@@ -11,7 +11,7 @@ from scheduler.stores.base import Store, Worker
 from tests.support.jobs import T0
 
 ADA = Worker("ada", host="here", boot="boot", pid=12, pid_started=T0 - 3.5, started_at=T0, lease_s=35.0, beat_at=T0)
-GRACE = replace(ADA, worker_id="grace", host="there", address="somewhere", started_at=T0 + 1)
+GRACE = replace(ADA, worker_id="grace", host="there", address="somewhere", started_at=T0 + 1, offers_json='{"task_types":{"größe":{}}}')
 
 
 class Working:

@@ -11,12 +11,14 @@ import operator
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import islice
 from typing import Any
 
-from scheduler.job import LEGAL, UNFINISHED, Draft, Job, Status
+from scheduler.job import LEGAL, TERMINAL, UNFINISHED, Draft, Job, Status
 from scheduler.stores.base import JobQuery, Lanes, Want
 from scheduler.stores.memory.journal import Journal
 from scheduler.stores.memory.lane import Lane
+from scheduler.stores.query import TEXT_COLUMNS, small
 from scheduler.stores.turns import in_turn
 
 #: An owner's target, and with the fingerprint of what its result depends on: nobody is told of a foreign job.
@@ -156,12 +158,30 @@ class Records:
         """How many jobs of the type are ``processing``."""
         return sum(self.by_seq[seq].task_type == task_type for seq in self._by_status[Status.PROCESSING])
 
+    def throughput(self, owner: str | None, since: float, bucket_s: float) -> list[tuple[float, Status, int]]:
+        """Reads what ended, and no more."""
+        counts: Counter[tuple[float, Status]] = Counter()
+        for status in TERMINAL:
+            for job in map(self.by_seq.__getitem__, self._by_status[status]):
+                if job.finished_at is not None and job.finished_at >= since and (owner is None or job.owner == owner):
+                    counts[job.finished_at // bucket_s * bucket_s, status] += 1
+        return [(at, status, count) for (at, status), count in counts.items()]
+
+    def ahead(self, job: Job, now: float, limit: int) -> int:
+        """Walks the lanes of the task type."""
+        waiting = (one for lane in self._lanes.get(job.task_type, {}).values() for one in lane.waiting.values())
+        first = (one for one in waiting if one.run_after <= now and (-one.priority, one.seq) < (-job.priority, job.seq))
+        return sum(1 for _ in islice(first, limit))
+
     def matching(self, query: JobQuery) -> Iterator[Job]:
         """Lazily, in the query's order, paging included; ``limit`` is the caller's."""
+        text = None if query.text is None else small(query.text)
         given = [(getattr(query, name), field, holds) for name, field, holds in _CONDITIONS if getattr(query, name) is not None]
         for seq in self._candidates(query):
             job = self.by_seq.get(seq)
             if job is None or (query.can_run and not _can_run(job)):
+                continue
+            if text is not None and not any(text in small(getattr(job, name) or "") for name in TEXT_COLUMNS):
                 continue
             if all(holds(getattr(job, field), wanted) for wanted, field, holds in given):
                 yield job
@@ -205,6 +225,10 @@ def _at_most(value: float | None, wanted: float) -> bool:
     return value is not None and value <= wanted
 
 
+def _at_least(value: float | None, wanted: float) -> bool:
+    return value is not None and value >= wanted
+
+
 #: Field of the query, field of the job, and what must hold between the job's and the query's value.
 _CONDITIONS: tuple[tuple[str, str, Callable[[Any, Any], bool]], ...] = (
     ("statuses", "status", lambda value, wanted: value in wanted),
@@ -217,6 +241,7 @@ _CONDITIONS: tuple[tuple[str, str, Callable[[Any, Any], bool]], ...] = (
     ("batch", "batch", operator.eq),
     ("created_after", "created_at", operator.ge),
     ("created_before", "created_at", operator.lt),
+    ("finished_after", "finished_at", _at_least),
     ("waiting_before", "waiting_since", _at_most),
 )
 

@@ -18,11 +18,12 @@ from scheduler.job import LEGAL, RETRYABLE, TERMINAL, UNFINISHED, Draft, Item, J
 from scheduler.journal import Entry
 from scheduler.pauses import OUTAGE, Gate, PauseWindow, extended, paused_by_hand, paused_owners
 from scheduler.stores.base import Claim, Claims, JobQuery, Lanes, Pulse, Settled, Settlement, Tally, Want, Worker
-from scheduler.stores.memory.changes import ended_as, new_job
+from scheduler.stores.memory.changes import as_new, ended_as, new_job
 from scheduler.stores.memory.holds import Holds
 from scheduler.stores.memory.journal import Journal
 from scheduler.stores.memory.ledgers import Ledgers
-from scheduler.stores.memory.records import Records, Target, target_of
+from scheduler.stores.memory.records import Records
+from scheduler.stores.memory.standing import Standing
 from scheduler.stores.memory.waits import Waits
 from scheduler.stores.memory.windows import Windows
 from scheduler.stores.memory.workers import MemoryPulse, WorkerRows
@@ -43,7 +44,7 @@ class MemoryStore:
         self._waits = Waits(self._jobs)
         self._holds = Holds()
         self._windows = Windows(self._journal)
-        self._fresh: dict[Target, tuple[str, str]] = {}
+        self._standing = Standing(self._jobs)
         self._pools: dict[str, str] = {}
         self._workers = WorkerRows()
         self._turns_of_owners = Turns()
@@ -72,28 +73,18 @@ class MemoryStore:
 
     def _enter(self, drafts: Sequence[Draft], now: float) -> list[Receipt]:
         """All of ``drafts``, or none."""
-        before = self._jobs.last_seq
+        before, requests = self._jobs.last_seq, self._standing.requests
         try:
-            return [self._standing_for(draft) or self._create(draft, now) for draft in drafts]
+            return [self._standing.answered(draft) or self._enter_one(draft, now) for draft in drafts]
         except InvalidJobError:
+            self._standing.cut_back(requests)
             for seq in range(before + 1, self._jobs.last_seq + 1):
                 if seq in self._jobs.by_seq:
                     self._jobs.remove(self._jobs.by_seq[seq])
             raise
 
-    def _standing_for(self, draft: Draft) -> Receipt | None:
-        """The receipt of the job that makes ``draft`` superfluous, if there is one."""
-        same_key = self._jobs.holder(draft.owner, draft.unique_key)
-        if same_key is not None:
-            return Receipt(same_key.job_id, created=False)
-        if draft.fingerprint is None:
-            return None
-        target = target_of(draft)
-        under_way = self._jobs.making((*target, draft.fingerprint))
-        if under_way is not None:
-            return Receipt(under_way.job_id, created=False)
-        made, job_id = self._fresh.get(target, ("", ""))
-        return Receipt(job_id, created=False, unchanged=True) if made == draft.fingerprint and not draft.force else None
+    def _enter_one(self, draft: Draft, now: float) -> Receipt:
+        return self._standing.remember(draft, self._standing.receipt(draft) or self._create(draft, now), now)
 
     def _create(self, draft: Draft, now: float) -> Receipt:
         self._waits.check(draft)
@@ -166,9 +157,9 @@ class MemoryStore:
         ended = ended_as(job, end, now)._replace(attempts=max(0, job.attempts - end.refund), crashes=job.crashes + end.crashed)
         ended = self._holds.put_off(ended)
         self._jobs.put(ended, now)
-        if ended.status is Status.COMPLETED and ended.fingerprint is not None:
-            self._fresh[target_of(ended)] = (ended.fingerprint, ended.job_id)
-        resumed = self._end_probe(job, end.status is Status.COMPLETED, now)
+        if ended.status is Status.COMPLETED:
+            self._standing.completed(ended)
+        resumed = self._windows.end_probe(job.job_id, end.status is Status.COMPLETED, now)
         window = None
         if end.pause is not None:
             window = extended(self._windows.get(end.pause.scope), end.pause, now)
@@ -181,20 +172,6 @@ class MemoryStore:
         """The job, while the lease holds: the guard of every write that ends or notes an attempt."""
         job = self._jobs.by_seq.get(lease.seq)
         return job if job is not None and job.status is Status.PROCESSING and job.token == lease.token else None
-
-    def _end_probe(self, job: Job, succeeded: bool, now: float) -> tuple[str, ...]:
-        """Take the job's probe marks away; the scopes that its success reopens.
-
-        By the job's name, not by its lease: whoever takes a job back from a dead worker has no probing lease.
-        A window that was extended, or closed by hand, meanwhile stays: a pause is never shortened.
-        """
-        marked = [window for window in self._windows.values() if window.probe == job.job_id]
-        resumed = tuple(window.scope for window in marked if succeeded and window.gate(now) is Gate.PROBING)
-        for window in marked:
-            self._windows.put(replace(window, probe=None), now)
-        for scope in resumed:
-            self._windows.drop(scope, now)
-        return resumed
 
     async def refund(self, leases: Sequence[Lease], now: float) -> int:
         await checkpoint()
@@ -265,7 +242,7 @@ class MemoryStore:
         found = list(islice(unfinished, max(0, query.limit)))
         for job in found:
             self._jobs.put(job._replace(status=Status.CANCELLED, reason="cancelled", worker=None, finished_at=now), now)
-            self._end_probe(job, False, now)
+            self._windows.end_probe(job.job_id, False, now)
             self._waits.ended(self._jobs.by_seq[job.seq], now)
         return found
 
@@ -277,11 +254,7 @@ class MemoryStore:
     def _requeue(self, job: Job, now: float, restart: bool) -> bool:
         if self._jobs.holder(job.owner, job.unique_key) is not None:
             return False
-        anew = job._replace(status=Status.PENDING, attempts=0, crashes=0, run_after=now, reason=None, error=None)
-        anew = anew._replace(
-            blockers=0, doomed=None, held=False, result_json=None, progress_json=None, waiting_since=None, started_at=None, finished_at=None
-        )
-        self._jobs.put(anew._replace(state_json=None) if restart else anew, now)
+        self._jobs.put(as_new(job, now, restart=restart), now)
         if restart:
             self._ledgers.forget(job.seq)
         else:
@@ -312,16 +285,35 @@ class MemoryStore:
             self._waits.ended(self._jobs.by_seq[job.seq], now)
         return found
 
+    async def discard(self, query: JobQuery, now: float) -> list[Job]:
+        await checkpoint()
+        ended = (job for job in self._jobs.matching(query) if job.status in TERMINAL)
+        return self._remove(list(islice(ended, max(0, query.limit))))
+
     async def prune(self, statuses: frozenset[Status], before: float, limit: int) -> int:
         await checkpoint()
         ended = self._jobs.matching(JobQuery(statuses=statuses & TERMINAL))
         old = [(job.finished_at, job.seq) for job in ended if job.finished_at is not None and job.finished_at < before]
-        doomed = [self._jobs.by_seq[seq] for _, seq in nsmallest(limit, old)]
-        for job in doomed:
+        return len(self._remove([self._jobs.by_seq[seq] for _, seq in nsmallest(limit, old)]))
+
+    def _remove(self, jobs: list[Job]) -> list[Job]:
+        for job in jobs:
             self._jobs.remove(job)
             self._ledgers.forget(job.seq)
             self._holds.forget(job)
-        return len(doomed)
+        return jobs
+
+    async def forget(self, before: float, limit: int) -> int:
+        await checkpoint()
+        return self._standing.forget(before, limit)
+
+    async def throughput(self, owner: str | None, since: float, bucket_s: float) -> list[tuple[float, Status, int]]:
+        await checkpoint()
+        return self._jobs.throughput(owner, since, bucket_s)
+
+    async def ahead(self, job: Job, now: float, limit: int) -> int:
+        await checkpoint()
+        return self._jobs.ahead(job, now, limit)
 
     # -- pauses
 

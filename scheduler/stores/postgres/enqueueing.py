@@ -5,11 +5,11 @@ The server looks up what already stands for a draft; see ``enqueue`` in ``migrat
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from scheduler.errors import InvalidJobError
 from scheduler.job import Draft, Receipt
-from scheduler.stores.postgres import waits
+from scheduler.stores.postgres import requests, waits
 from scheduler.stores.postgres.rows import Times
 from scheduler.stores.postgres.session import Session
 from scheduler.stores.postgres.sharing import Raised
@@ -33,23 +33,38 @@ async def enqueue(session: Session, batches: Sequence[tuple[Sequence[Draft], flo
 async def _alone(session: Session, drafts: Sequence[Draft], now: float) -> list[Receipt] | Raised:
     try:
         async with session.transaction(synced=True):
-            return await store_all(session, drafts, now)
+            return await store_all(session, session.times, drafts, now)
     except InvalidJobError as error:
         return Raised(error)
 
 
-async def store_all(session: Session, drafts: Sequence[Draft], now: float) -> list[Receipt]:
+async def store_all(asks: waits.Asks, times: Times, drafts: Sequence[Draft], now: float) -> list[Receipt]:
     """Within the transaction: store ``drafts`` and have them wait for what they name. Raises ``InvalidJobError``."""
+    created_us = times.us(now)
+    await waits.lock(asks, drafts)
+    answered = await requests.answered(asks, drafts, created_us)
+    new = [draft for place, draft in enumerate(drafts) if place not in answered]
+    stored = await _store_new(asks, times, new, created_us)
+    names = {draft.job_id: receipt.job_id for draft, receipt in zip(new, stored, strict=True)}
+    rest = iter(stored)
+    return [_named(answered[place], names) if place in answered else next(rest) for place in range(len(drafts))]
+
+
+def _named(receipt: Receipt, names: Mapping[str, str]) -> Receipt:
+    """The receipt for a request that was made twice in one call: another job may stand for the first."""
+    return receipt._replace(job_id=names.get(receipt.job_id, receipt.job_id))
+
+
+async def _store_new(asks: waits.Asks, times: Times, drafts: Sequence[Draft], created_us: int) -> list[Receipt]:
     if not drafts:
         return []
-    await waits.lock(session, drafts)
-    created_us = session.times.us(now)
-    rows = await session.fetch(ENQUEUE, *columns_of([(draft, created_us) for draft in drafts], session.times))
+    rows = await asks.fetch(ENQUEUE, *columns_of([(draft, created_us) for draft in drafts], times))
     receipts = list(receipts_of(drafts, rows))
     created = [draft for draft, receipt in zip(drafts, receipts, strict=True) if receipt.created]
-    await waits.check_limits(session, created)
+    await waits.check_limits(asks, created)
     for draft in created:
-        await waits.enter(session, draft)
+        await waits.enter(asks, draft)
+    await requests.remember(asks, drafts, receipts)
     return receipts
 
 

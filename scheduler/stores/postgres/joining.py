@@ -12,8 +12,8 @@ import asyncpg
 
 from scheduler.errors import StoreError
 from scheduler.job import Draft, Receipt
-from scheduler.stores.postgres import faults, waits
-from scheduler.stores.postgres.enqueueing import ENQUEUE, columns_of, receipts_of
+from scheduler.stores.postgres import faults
+from scheduler.stores.postgres.enqueueing import store_all
 from scheduler.stores.postgres.session import Database
 
 
@@ -38,17 +38,10 @@ async def enqueue(connection: Any, database: Database, drafts: Sequence[Draft], 
         raise StoreError("connection has no open transaction, so the job would be stored by itself: async with connection.transaction()")
     if not drafts:
         return []
-    created_us = database.times.us(now)
     try:
         async with connection.transaction():  # a savepoint
             asks = _Filling(connection, database)
-            await waits.lock(asks, drafts)
-            columns = columns_of([(draft, created_us) for draft in drafts], database.times)
-            receipts = list(receipts_of(drafts, await asks.fetch(ENQUEUE, *columns)))
-            created = [draft for draft, receipt in zip(drafts, receipts, strict=True) if receipt.created]
-            await waits.check_limits(asks, created)
-            for draft in created:
-                await waits.enter(asks, draft)
+            receipts = await store_all(asks, database.times, drafts, now)
             await connection.fetch(database.filled("SELECT pg_notify(@channel@, '')"))
     except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
         raise faults.translated(error, shown) from error

@@ -1,4 +1,4 @@
-"""What people and the janitor ask for, by query: cancel, retry, give up, prune.
+"""What people and the janitor ask for, by query: cancel, retry, give up, discard, prune.
 
 Each locks the jobs it is about, looks, and changes them in the same transaction; each is bounded by a limit, so that no
 wish over a large table holds up the running jobs' outcomes.
@@ -158,6 +158,16 @@ async def unhold(session: Session, wishes: Sequence[tuple[JobQuery, float]]) -> 
             )
             freed.append(jobs)
     return freed
+
+
+async def discard(session: Session, queries: Sequence[JobQuery]) -> list[list[Job]]:
+    gone: list[list[Job]] = []
+    async with session.transaction(synced=True):
+        for query in queries:
+            jobs = await _locked(session, query)
+            await session.fetch("DELETE FROM @schema@.jobs WHERE seq = ANY ($1::bigint[])", [job.seq for job in jobs])
+            gone.append(jobs)
+    return gone
 
 
 #: In the words of the two indexes.

@@ -8,6 +8,7 @@ from typing import Any
 from scheduler.job import TERMINAL, UNFINISHED, Status
 from scheduler.stores.base import JobQuery
 from scheduler.stores.postgres.rows import FAR_US, JOB_COLUMNS, Times
+from scheduler.stores.query import TEXT_COLUMNS, like
 
 JOBS_SQL = f"SELECT {JOB_COLUMNS} FROM @schema@.jobs WHERE {{where}} ORDER BY {{order}} LIMIT {{limit}}"
 COUNT_SQL = "SELECT task_type, status, reason, count(*) FROM @schema@.jobs WHERE {where} GROUP BY task_type, status, reason"
@@ -40,7 +41,11 @@ def where(query: JobQuery, times: Times, *, paged: bool = True) -> tuple[str, li
     one("batch", "=", query.batch)
     one("created_us", ">=", times.us_or_none(query.created_after))
     one("created_us", "<", times.us_or_none(query.created_before))
+    one("finished_us", ">=", times.us_or_none(query.finished_after))
     one("waiting_us", "<=", times.us_or_none(query.waiting_before))
+    if query.text is not None:
+        values.append(like(query.text))
+        terms.append("(" + " OR ".join(f'{column} COLLATE "C" ILIKE ${len(values)}' for column in TEXT_COLUMNS) + ")")
     if query.can_run:
         terms.append(f"blockers = 0 AND (held_us IS NULL OR held_us < {FAR_US} OR status = 'processing')")
     if paged:

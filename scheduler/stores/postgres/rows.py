@@ -20,7 +20,7 @@ JOB_COLUMNS = (
     "result_json, progress_json, state_json, batch, blockers, doomed, held_us"
 )
 PAUSE_COLUMNS = "scope, until_us, reason, set_us, set_by, strikes, probe"
-WORKER_COLUMNS = "worker_id, host, boot, pid, pid_started, started_us, lease_s, address, beats, beat_us"
+WORKER_COLUMNS = "worker_id, host, boot, pid, pid_started, started_us, lease_s, address, beats, beat_us, offers_json"
 
 STATUS = {str(status): status for status in Status}
 #: "Never": beyond what an integer column holds, whatever the offset.
@@ -82,11 +82,11 @@ class Times:
 
     def worker(self, row: Sequence[Any]) -> Worker:
         """A worker from a row of ``WORKER_COLUMNS``."""
-        worker_id, host, boot, pid, pid_started, started, lease_s, address, beats, beat = row
-        return Worker(worker_id, host, boot, pid, pid_started, self.s(started), lease_s, address, beats, self.s(beat))
+        worker_id, host, boot, pid, pid_started, started, lease_s, address, beats, beat, offers = row
+        return Worker(worker_id, host, boot, pid, pid_started, self.s(started), lease_s, address, beats, self.s(beat), offers)
 
     def worker_values(self, worker: Worker) -> tuple[Any, ...]:
         return (
             worker.worker_id, worker.host, worker.boot, worker.pid, worker.pid_started, self.us(worker.started_at), worker.lease_s,
-            worker.address, worker.beats, self.us(worker.beat_at),
+            worker.address, worker.beats, self.us(worker.beat_at), worker.offers_json,
         )  # fmt: skip

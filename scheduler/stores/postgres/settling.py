@@ -131,7 +131,7 @@ async def _settle_at_gates(session: Session, ends: Ends) -> list[Settled]:
             await gates.remove(session, gone)
         for place, (one, now) in enumerate(ends):
             if answers[place].applied and one.transition.follow_ups and one.transition.status is Status.COMPLETED:
-                receipts = await enqueueing.store_all(session, one.transition.follow_ups, now)
+                receipts = await enqueueing.store_all(session, session.times, one.transition.follow_ups, now)
                 answers[place] = replace(answers[place], receipts=tuple(receipts))
     return _with_freed(answers, freed)
 

@@ -22,8 +22,10 @@ from scheduler.stores.postgres import (
     hints,
     joining,
     journal,
+    overview,
     people,
     recording,
+    requests,
     schema,
     settling,
     sharing,
@@ -214,8 +216,20 @@ class PostgresStore:
         ended: list[tuple[Job, Transition]] = await self._line("ends").do(people.give_up, (narrowed, transition_of, now))
         return ended
 
+    async def discard(self, query: JobQuery, now: float) -> list[Job]:
+        return await self._line("synced").do(people.discard, _only(query, TERMINAL))
+
     async def prune(self, statuses: frozenset[Status], before: float, limit: int) -> int:
         return await self._line("ends").do(people.prune, (statuses & TERMINAL, before, limit))
+
+    async def forget(self, before: float, limit: int) -> int:
+        return await self._line("ends").do(requests.forget, (before, limit))
+
+    async def throughput(self, owner: str | None, since: float, bucket_s: float) -> list[tuple[float, Status, int]]:
+        return await self._line("questions").do(overview.throughput, (owner, since, bucket_s))
+
+    async def ahead(self, job: Job, now: float, limit: int) -> int:
+        return await self._line("questions").do(overview.ahead, (job, now, limit))
 
     # -- pauses
 

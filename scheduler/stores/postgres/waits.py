@@ -21,7 +21,7 @@ class Asks(Protocol):
 
 def may_be_refused(drafts: Sequence[Draft]) -> bool:
     """Whether storing ``drafts`` is more than one statement."""
-    return any(draft.after or draft.owner_limit is not None for draft in drafts)
+    return any(draft.after or draft.owner_limit is not None or draft.request for draft in drafts)
 
 
 async def lock(asks: Asks, drafts: Sequence[Draft]) -> None:

@@ -21,7 +21,7 @@ BEAT_LIMIT_S = 4.0
 async def register(session: Session, workers: Sequence[Worker]) -> list[None]:
     for worker in workers:
         await session.fetch(
-            f"INSERT INTO @schema@.workers ({WORKER_COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) "
+            f"INSERT INTO @schema@.workers ({WORKER_COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) "
             "ON CONFLICT (worker_id) DO NOTHING",  # its own row, when the answer of an earlier try was lost
             *session.times.worker_values(worker),
         )

@@ -1,6 +1,6 @@
 """Jobs in: what already stands for a draft, and the insert of what nothing does; inside a write transaction.
 
-Drafts without a key or a fingerprint, as a bulk load has them, go in by many rows a statement: every step hands the
+Drafts without a key, a request or a fingerprint, as a bulk load has them, go in by many rows a statement: every step hands the
 GIL to the event loop and waits to get it back.
 """
 
@@ -12,7 +12,7 @@ from functools import cache
 from itertools import chain
 
 from scheduler.job import Draft, Receipt
-from scheduler.stores.sqlite import waits
+from scheduler.stores.sqlite import requests, waits
 from scheduler.stores.sqlite.query import UNFINISHED_SQL
 from scheduler.stores.sqlite.rows import DRAFT_COLUMNS, chunks, draft_values, us, values_text
 
@@ -38,7 +38,9 @@ def is_one_statement(drafts: Sequence[Draft]) -> bool:
 
 def _are_plain(drafts: Sequence[Draft]) -> bool:
     """Whether nothing can stand for any of ``drafts``, and nothing in their way."""
-    return not any(draft.unique_key or draft.fingerprint or draft.after or draft.owner_limit is not None for draft in drafts)
+    return not any(
+        draft.unique_key or draft.fingerprint or draft.after or draft.owner_limit is not None or draft.request for draft in drafts
+    )
 
 
 @cache
@@ -47,6 +49,15 @@ def _insert(rows: int) -> str:
 
 
 def _enqueue_one(connection: sqlite3.Connection | sqlite3.Cursor, draft: Draft, now_us: int) -> Receipt:
+    answered = requests.answered(connection, draft)
+    if answered is not None:
+        return answered
+    receipt = _stored(connection, draft, now_us)
+    requests.remember(connection, draft, receipt, now_us)
+    return receipt
+
+
+def _stored(connection: sqlite3.Connection | sqlite3.Cursor, draft: Draft, now_us: int) -> Receipt:
     standing = _standing(connection, draft)
     if standing is not None:
         return standing

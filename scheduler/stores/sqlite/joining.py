@@ -12,7 +12,7 @@ from typing import Any
 
 import aiosqlite
 
-from scheduler.errors import StoreError
+from scheduler.errors import InvalidJobError, StoreError
 from scheduler.job import Draft, Receipt
 from scheduler.stores.sqlite import enqueueing
 from scheduler.stores.sqlite.schema import translated
@@ -45,7 +45,7 @@ def _enqueue(connection: sqlite3.Connection, path: Path, drafts: Sequence[Draft]
         cursor.execute("SAVEPOINT scheduler_enqueue")
         try:
             receipts = enqueueing.enqueue(cursor, drafts, now)
-        except sqlite3.Error:
+        except (sqlite3.Error, InvalidJobError):  # the rest of the user's transaction is as it was
             if connection.in_transaction:
                 cursor.execute("ROLLBACK TO scheduler_enqueue")
                 cursor.execute("RELEASE scheduler_enqueue")

@@ -1,4 +1,4 @@
-"""What people and the janitor ask for, by query: cancel, retry, give up, prune; inside a write transaction.
+"""What people and the janitor ask for, by query: cancel, retry, give up, discard, prune; inside a write transaction.
 
 Each narrows to the statuses it may touch before it changes anything (``store.py`` sees to it), and each is bounded
 by a limit, so that no wish over a large store holds up the running jobs' outcomes.
@@ -102,6 +102,12 @@ def unhold(connection: sqlite3.Connection, query: JobQuery, now: float) -> list[
         "ready = CASE WHEN status = 'processing' OR blockers > 0 THEN NULL ELSE coalesce(due_us, run_after_us) <= ?1 END",
         (us(now),),
     )
+    return jobs
+
+
+def discard(connection: sqlite3.Connection, query: JobQuery) -> list[Job]:
+    jobs = matching(connection, query)
+    connection.execute("DELETE FROM jobs WHERE seq IN (SELECT value FROM json_each(?))", (str([job.seq for job in jobs]),))
     return jobs
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from scheduler.stores.base import JobQuery
+from scheduler.stores.query import TEXT_COLUMNS, like
 from scheduler.stores.sqlite.rows import FAR_US, JOB_COLUMNS, us_or_none
 
 JOBS_SQL = f"SELECT {JOB_COLUMNS} FROM jobs WHERE {{where}} ORDER BY {{order}} LIMIT ?"
@@ -40,7 +41,11 @@ def where(query: JobQuery, *, paged: bool = True) -> tuple[str, list[Any]]:
     one("batch", "=", query.batch)
     one("created_us", ">=", us_or_none(query.created_after))
     one("created_us", "<", us_or_none(query.created_before))
+    one("finished_us", ">=", us_or_none(query.finished_after))
     one("waiting_us", "<=", us_or_none(query.waiting_before))
+    if query.text is not None:
+        terms.append("(" + " OR ".join(f"{column} LIKE ? ESCAPE '\\'" for column in TEXT_COLUMNS) + ")")
+        values.extend([like(query.text)] * len(TEXT_COLUMNS))
     if query.can_run:
         terms.append(f"blockers = 0 AND (held_us IS NULL OR held_us < {FAR_US} OR status = 'processing')")
     if paged:

@@ -27,7 +27,7 @@ DRAFT_COLUMNS = (
     "fingerprint, batch, created_us, ready"
 )
 PAUSE_COLUMNS = "scope, until_us, reason, set_us, set_by, strikes, probe"
-WORKER_COLUMNS = "worker_id, host, boot, pid, pid_started, started_us, lease_s, address, beats, beat_us"
+WORKER_COLUMNS = "worker_id, host, boot, pid, pid_started, started_us, lease_s, address, beats, beat_us, offers_json"
 
 #: "Never": what an integer column holds of it.
 FAR_US = 9_000_000_000_000_000_000
@@ -78,14 +78,14 @@ def window_values(window: PauseWindow) -> tuple[Any, ...]:
 
 
 def worker_from(row: Sequence[Any]) -> Worker:
-    worker_id, host, boot, pid, pid_started, started, lease_s, address, beats, beat = row
-    return Worker(worker_id, host, boot, pid, pid_started, started / 1_000_000, lease_s, address, beats, beat / 1_000_000)
+    worker_id, host, boot, pid, pid_started, started, lease_s, address, beats, beat, offers = row
+    return Worker(worker_id, host, boot, pid, pid_started, started / 1_000_000, lease_s, address, beats, beat / 1_000_000, offers)
 
 
 def worker_values(worker: Worker) -> tuple[Any, ...]:
     return (
         worker.worker_id, worker.host, worker.boot, worker.pid, worker.pid_started, us(worker.started_at), worker.lease_s,
-        worker.address, worker.beats, us(worker.beat_at),
+        worker.address, worker.beats, us(worker.beat_at), worker.offers_json,
     )  # fmt: skip
 
 

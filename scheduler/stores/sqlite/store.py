@@ -11,11 +11,25 @@ from typing import Any, TypeVar
 from anyio import to_thread
 
 from scheduler.errors import StoreError
-from scheduler.job import RETRYABLE, UNFINISHED, Draft, Item, Job, Lease, Ledger, Oks, Receipt, Status, Transition
+from scheduler.job import RETRYABLE, TERMINAL, UNFINISHED, Draft, Item, Job, Lease, Ledger, Oks, Receipt, Status, Transition
 from scheduler.journal import Entry
 from scheduler.pauses import PauseWindow
 from scheduler.stores.base import Claims, JobQuery, Lanes, Pulse, Settled, Settlement, Tally, Want, Worker
-from scheduler.stores.sqlite import claiming, enqueueing, gates, joining, journal, people, recording, schema, settling, sharing, workers
+from scheduler.stores.sqlite import (
+    claiming,
+    enqueueing,
+    gates,
+    joining,
+    journal,
+    overview,
+    people,
+    recording,
+    requests,
+    schema,
+    settling,
+    sharing,
+    workers,
+)
 from scheduler.stores.sqlite.hints import Hints
 from scheduler.stores.sqlite.query import COUNT_SQL, JOBS_SQL, where
 from scheduler.stores.sqlite.rows import (
@@ -178,8 +192,21 @@ class SqliteStore:
         narrowed = _only(query, frozenset({Status.RATE_LIMITED}))
         return await self._write(lambda connection: people.give_up(connection, narrowed, transition_of, now))
 
+    async def discard(self, query: JobQuery, now: float) -> list[Job]:
+        narrowed = _only(query, TERMINAL)
+        return await self._write(lambda connection: people.discard(connection, narrowed), durable=True)
+
     async def prune(self, statuses: frozenset[Status], before: float, limit: int) -> int:
         return await self._write(lambda connection: people.prune(connection, statuses, before, limit))
+
+    async def forget(self, before: float, limit: int) -> int:
+        return await self._write(lambda connection: requests.forget(connection, before, limit))
+
+    async def throughput(self, owner: str | None, since: float, bucket_s: float) -> list[tuple[float, Status, int]]:
+        return await self._read(overview.throughput, owner, since, bucket_s)
+
+    async def ahead(self, job: Job, now: float, limit: int) -> int:
+        return await self._read(overview.ahead, job, now, limit)
 
     # -- pauses
 

@@ -15,7 +15,7 @@ from scheduler.stores.sqlite.rows import WORKER_COLUMNS, us, values_text, worker
 
 
 def register(connection: sqlite3.Connection, worker: Worker) -> None:
-    connection.execute(f"INSERT INTO workers ({WORKER_COLUMNS}) {values_text(1, 10)}", worker_values(worker))
+    connection.execute(f"INSERT INTO workers ({WORKER_COLUMNS}) {values_text(1, 11)}", worker_values(worker))
 
 
 def dismiss(connection: sqlite3.Connection, worker_id: str) -> None:
