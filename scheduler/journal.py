@@ -92,7 +92,7 @@ def entry_of(before: Job | None, job: Job, at: float) -> Entry | None:
     return None if name is None else about(job, name, at, **detail)
 
 
-def about(job: Job, name: str, at: float, **detail: Any) -> Entry:
+def about(job: Job, name: str, at: float, /, **detail: Any) -> Entry:
     """An entry about ``job`` as it is now."""
     return Entry(
         0, at, name, job.seq, job.job_id, job.task_type, job.target_type, job.target_id, job.owner, job.batch,

@@ -5,13 +5,15 @@ It listens where the store itself keeps its records, so it sees what was done, n
 
 from __future__ import annotations
 
-from typing import Any
-
 from scheduler.clock import LoopClock
 from scheduler.job import Job, Status
 from scheduler.pauses import PauseWindow
 from scheduler.stores.memory import MemoryStore
+from scheduler.stores.memory.journal import Journal
 from scheduler.stores.memory.records import Records
+from scheduler.stores.memory.standing import Standing
+from scheduler.stores.memory.waits import Waits
+from scheduler.stores.memory.windows import Windows
 from scheduler.stores.sqlite.rows import us, us_or_none
 from tests.support.checker import Row
 
@@ -22,8 +24,9 @@ class AuditedMemoryStore(MemoryStore):
     def __init__(self) -> None:
         super().__init__()
         self.audit: list[Row] = []
-        self._jobs = _AuditedRecords(self.audit)
-        self._windows = _AuditedWindows(self.audit)
+        self._jobs = _AuditedRecords(self._journal, self.audit)
+        self._windows = _AuditedWindows(self._journal, self.audit)
+        self._standing, self._waits = Standing(self._jobs), Waits(self._jobs)
 
     def final_rows(self) -> list[Row]:
         """The jobs as they stand, in the shape of SQLite's rows."""
@@ -31,13 +34,13 @@ class AuditedMemoryStore(MemoryStore):
 
 
 class _AuditedRecords(Records):
-    def __init__(self, audit: list[Row]) -> None:
-        super().__init__()
+    def __init__(self, journal: Journal, audit: list[Row]) -> None:
+        super().__init__(journal)
         self._audit = audit
         self._stands: dict[str, Job] = {}
 
-    def put(self, job: Job) -> None:
-        super().put(job)
+    def put(self, job: Job, now: float) -> None:
+        super().put(job, now)
         if job.status is Status.PROCESSING and job.worker is None:
             return  # half of a ``give_up``, which claims and ends in one write
         before = self._stands.get(job.job_id)
@@ -56,24 +59,20 @@ class _AuditedRecords(Records):
         self._audit.append(_row("deleted", job))
 
 
-class _AuditedWindows(dict[str, PauseWindow]):
-    def __init__(self, audit: list[Row]) -> None:
-        super().__init__()
+class _AuditedWindows(Windows):
+    def __init__(self, journal: Journal, audit: list[Row]) -> None:
+        super().__init__(journal)
         self._audit = audit
 
-    def __setitem__(self, scope: str, window: PauseWindow) -> None:
-        super().__setitem__(scope, window)
+    def put(self, window: PauseWindow, now: float) -> None:
+        super().put(window, now)
         until = None if window.until == float("inf") else us(window.until)
-        self._audit.append({"kind": "paused", "scope": scope, "until_us": until, "reason": window.reason, "job_id": window.probe})
+        self._audit.append({"kind": "paused", "scope": window.scope, "until_us": until, "reason": window.reason, "job_id": window.probe})
 
-    def __delitem__(self, scope: str) -> None:
-        super().__delitem__(scope)
-        self._audit.append({"kind": "resumed", "scope": scope, "at_us": us(LoopClock().now())})
-
-    def pop(self, scope: str, *default: Any) -> Any:
+    def drop(self, scope: str, now: float) -> PauseWindow | None:
         if scope in self:
             self._audit.append({"kind": "resumed", "scope": scope, "at_us": us(LoopClock().now())})
-        return super().pop(scope, *default)
+        return super().drop(scope, now)
 
 
 def _row(kind: str, job: Job) -> Row:
