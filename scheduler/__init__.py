@@ -11,6 +11,7 @@ from scheduler.errors import (
     ContentFilteredError,
     ContextTooLongError,
     DuplicateRouteError,
+    IdempotencyConflictError,
     InvalidJobError,
     InvalidOutputError,
     InvalidRequestError,
@@ -35,18 +36,23 @@ from scheduler.registry import Registry, Resources
 from scheduler.remaining import Left
 from scheduler.runtime import Scheduler
 from scheduler.settings import Settings
+from scheduler.stats import Bucket
+from scheduler.why import Cause, Why
 
 __all__ = [
     "AIProviderError",
     "AuthError",
     "Batch",
     "BatchReceipt",
+    "Bucket",
     "Call",
+    "Cause",
     "Chunk",
     "ConfigError",
     "ContentFilteredError",
     "ContextTooLongError",
     "DuplicateRouteError",
+    "IdempotencyConflictError",
     "InvalidJobError",
     "InvalidOutputError",
     "InvalidRequestError",
@@ -80,4 +86,5 @@ __all__ = [
     "StoreError",
     "StoreFullError",
     "StoreTooNewError",
+    "Why",
 ]

@@ -19,7 +19,7 @@ from scheduler.stores.base import Worker
 _LINUX = sys.platform.startswith("linux")
 
 
-def this_worker(now: float, lease_s: float, address: str | None = None) -> Worker:
+def this_worker(now: float, lease_s: float, address: str | None = None, offers_json: str | None = None) -> Worker:
     """A new identity for this process."""
     pid = os.getpid()
     return Worker(
@@ -32,6 +32,7 @@ def this_worker(now: float, lease_s: float, address: str | None = None) -> Worke
         lease_s=lease_s,
         address=address,
         beat_at=now,
+        offers_json=offers_json,
     )
 
 

@@ -11,17 +11,27 @@ from typing import Any
 
 from scheduler.identity import is_alive
 from scheduler.job import Status
+from scheduler.offers import Offers, offers_from
 from scheduler.stores.base import JobQuery, Store, Worker
 
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A worker as it looks now. ``silent_s``: seconds since its last beat. ``running``: jobs that it holds."""
+    """A worker as it looks now. ``silent_s``: seconds since its last beat. ``by_task_type``: how many jobs of each type it holds.
+
+    ``offers``: what it runs; None for a worker of a release that did not say.
+    """
 
     worker: Worker
     lives: bool
     silent_s: float
-    running: int
+    by_task_type: dict[str, int]
+    offers: Offers | None
+
+    @property
+    def running(self) -> int:
+        """How many jobs it holds."""
+        return sum(self.by_task_type.values())
 
     def to_dict(self) -> dict[str, Any]:
         """JSON types only."""
@@ -34,6 +44,8 @@ class Listed:
             "silent_s": round(self.silent_s, 3),
             "lease_s": self.worker.lease_s,
             "running": self.running,
+            "by_task_type": self.by_task_type,
+            "offers": None if self.offers is None else self.offers.to_dict(),
         }
 
 
@@ -46,4 +58,5 @@ async def _listed(store: Store, worker: Worker, now: float) -> Listed:
     silent_s = max(0.0, now - worker.beat_at)
     alive = is_alive(worker)
     held = await store.count(JobQuery(statuses=frozenset({Status.PROCESSING}), worker=worker.worker_id))
-    return Listed(worker, silent_s <= worker.lease_s if alive is None else alive, silent_s, sum(tally.count for tally in held))
+    lives = silent_s <= worker.lease_s if alive is None else alive
+    return Listed(worker, lives, silent_s, {tally.task_type: tally.count for tally in held}, offers_from(worker.offers_json))

@@ -19,12 +19,14 @@ from scheduler.batches import Batch, BatchReceipt, batch_of, members
 from scheduler.bounds import Limits
 from scheduler.bulk import Bulk
 from scheduler.clock import Clock, SystemClock
+from scheduler.controls import Controls, job_of, known
 from scheduler.door import Door
-from scheduler.errors import ConfigError, InvalidJobError, NotFoundError, SchedulerError
+from scheduler.errors import ConfigError, InvalidJobError, SchedulerError
 from scheduler.eta import ends_at
-from scheduler.events import Events, JobCancelled, JobEnqueued, JobRequeued
+from scheduler.events import Events, JobEnqueued
+from scheduler.explain import explain
 from scheduler.ids import job_id as new_id
-from scheduler.job import RETRYABLE, UNFINISHED, Draft, Item, Job, Ledger, NewJob, Receipt, Status
+from scheduler.job import Draft, Item, Job, Ledger, NewJob, Receipt
 from scheduler.logs import LogWriter
 from scheduler.modules import load_routes
 from scheduler.pauses import OWNER_PREFIX, PauseWindow, pool_scope
@@ -38,14 +40,12 @@ from scheduler.roster import Listed, roster
 from scheduler.selection import limited, query_for
 from scheduler.service import Service
 from scheduler.settings import Settings, load
-from scheduler.stats import Stats, stats_of
+from scheduler.stats import Bucket, Stats, buckets, first_bucket, stats_of
 from scheduler.stores import open_store
 from scheduler.stores.base import JobQuery, Store
 from scheduler.stores.extras import Joins
 from scheduler.values import check_text
-
-#: Jobs that a bulk verb changes in one transaction.
-PORTION = 1_000
+from scheduler.why import Why
 
 
 class Scheduler:
@@ -64,6 +64,7 @@ class Scheduler:
         self._rng = rng
         self._door = Door(self.routes, self.resources, settings.owners)
         self._pausing = Pausing(store, events, clock)
+        self._controls = Controls(store, events, clock, lambda: self._service.dispatcher if self._service is not None else None)
         self._service: Service | None = None
 
     @classmethod
@@ -127,6 +128,7 @@ class Scheduler:
         batch: str | None = None,
         after: Sequence[str] = (),
         if_failed: str = "fail",
+        request_key: str | None = None,
         connection: Any = None,
     ) -> Receipt:
         """Store one job; durable when this returns. See ``NewJob`` for the arguments.
@@ -135,11 +137,11 @@ class Scheduler:
         aiosqlite), the job is part of that transaction: it exists when and if that commits. As only its owner knows
         whether it does, no ``job.enqueued`` is emitted.
 
-        Raises ``InvalidJobError`` (nothing stored), or a ``StoreError`` such as ``StoreBusyError``.
+        Raises ``InvalidJobError`` (nothing stored; ``IdempotencyConflictError`` is one), or a ``StoreError`` such as ``StoreBusyError``.
         """
         new = NewJob(
             task_type, target_type, target_id, payload, priority, run_after, unique_key, owner, max_attempts, timeout_s, force,
-            batch, after, if_failed,
+            batch, after, if_failed, request_key,
         )  # fmt: skip
         now = self.clock.now()
         draft = self._door.draft(new, now)
@@ -203,12 +205,7 @@ class Scheduler:
 
     async def get(self, job_id: str, *, owner: str | None = None) -> Job | None:
         """The job, or None if there is none (for ``owner``)."""
-        try:
-            known = check_text(job_id, "job id")
-        except InvalidJobError:
-            return None  # no store can hold it, so there is none
-        found = await self.store.find(JobQuery(job_ids=(known,), owner=owner, limit=1))
-        return found[0] if found else None
+        return await job_of(self.store, job_id, owner)
 
     async def jobs(
         self,
@@ -220,13 +217,21 @@ class Scheduler:
         target_id: str | None = None,
         owner: str | None = None,
         batch: str | None = None,
+        text: str | None = None,
+        created_after: float | None = None,
+        created_before: float | None = None,
         limit: int = 100,
         before_seq: int | None = None,
     ) -> list[Job]:
-        """Matching jobs, newest first; ``before_seq`` (the last one's ``seq``) gives the next page."""
+        """Matching jobs, newest first; ``before_seq`` (the last one's ``seq``) gives the next page.
+
+        ``text`` is looked for in id, target id, task type, unique key and error; ``created_after`` and ``created_before`` are
+        seconds since the epoch.
+        """
         query = query_for(
-            status=status, reason=reason, task_type=task_type, target_type=target_type, target_id=target_id, owner=owner, batch=batch
-        )
+            status=status, reason=reason, task_type=task_type, target_type=target_type, target_id=target_id, owner=owner, batch=batch,
+            text=text, created_after=created_after, created_before=created_before,
+        )  # fmt: skip
         return await self.store.find(limited(query, limit, before_seq=before_seq))
 
     async def batch(self, name: str, *, owner: str | None = None) -> Batch | None:
@@ -235,13 +240,13 @@ class Scheduler:
 
     async def ledgers(self, job_id: str, *, owner: str | None = None) -> list[Ledger]:
         """The passes of a long job over its items. Raises ``NotFoundError``."""
-        return await self.store.ledgers((await self._known(job_id, owner)).job_id)
+        return await self.store.ledgers((await known(self.store, job_id, owner)).job_id)
 
     async def items(
         self, job_id: str, name: str = "items", *, failed: bool | None = None, owner: str | None = None, after: int = -1, limit: int = 1_000
     ) -> list[Item]:
         """What is recorded of the items of one pass, by position from ``after`` on. Raises ``NotFoundError``."""
-        job = await self._known(job_id, owner)
+        job = await known(self.store, job_id, owner)
         return await self.store.items(job.job_id, name, ok=None if failed is None else frozenset({not failed}), after=after, limit=limit)
 
     async def ends_at(self, job: Job) -> float | None:
@@ -250,16 +255,24 @@ class Scheduler:
         scopes = [job.task_type, *([pool_scope(pool)] if pool else []), *([OWNER_PREFIX + job.owner] if job.owner else [])]
         return ends_at(job, await self.store.pauses(), scopes, self.clock.now())
 
-    async def _known(self, job_id: str, owner: str | None) -> Job:
-        job = await self.get(job_id, owner=owner)
-        if job is None:
-            raise NotFoundError(f"there is no job {job_id}")
-        return job
-
     async def stats(self, *, owner: str | None = None) -> Stats:
         """Counts by status, task type and reason; pauses; workers."""
         tallies = await self.store.count(JobQuery(owner=owner))
         return stats_of(tallies, await self.store.pauses(), await self.store.workers())
+
+    async def throughput(self, *, hours: float = 6.0, bucket_s: float = 300.0, owner: str | None = None) -> list[Bucket]:
+        """How many jobs ended in each ``bucket_s`` seconds of the last ``hours``, the oldest first, none left out.
+
+        Raises ``SchedulerError`` for more buckets than anybody can look at.
+        """
+        now = self.clock.now()
+        since = first_bucket(now, hours, bucket_s)
+        return buckets(await self.store.throughput(owner, since, bucket_s), since, now, bucket_s)
+
+    async def why(self, job_id: str, *, owner: str | None = None) -> Why:
+        """Why a job does not run, in a sentence; of one that runs or has ended, that. Raises ``NotFoundError``."""
+        job = await known(self.store, job_id, owner)
+        return await explain(job, self.store, self.settings, self.routes, self.clock.now())
 
     async def pools(self) -> list[Portrait]:
         """Every pool that handlers or settings name, that has a pause, or that the store knows: its limits, pace and pauses."""
@@ -276,24 +289,12 @@ class Scheduler:
     # -- controls
 
     async def cancel(self, job_id: str | None = None, *, owner: str | None = None, **which: Any) -> list[Job]:
-        """Cancel a job by id, or all that match ``status``, ``reason``, ``task_type`` …; returns them as they were.
+        """Cancel a job by id, or all that match ``status``, ``reason``, ``task_type``, ``text`` …; returns them as they were.
 
         A running handler is cancelled; its result, should one come, changes nothing. A job that has ended is left
         alone. Raises ``NotFoundError`` for an unknown id.
         """
-        query = await self._selection(job_id, owner, UNFINISHED, which)
-        cancelled: list[Job] = []
-        while portion := await self.store.cancel(limited(query, PORTION, newest_first=False), self.clock.now()):
-            cancelled.extend(portion)
-            self._tell_cancelled(portion)
-        return cancelled
-
-    def _tell_cancelled(self, jobs: list[Job]) -> None:
-        if self._service is not None:
-            self._service.dispatcher.cancel(job.job_id for job in jobs if job.status is Status.PROCESSING)
-        now = self.clock.now()
-        for job in jobs:
-            self.events.emit(JobCancelled(now, job))
+        return await self._controls.cancel(job_id, owner, which)
 
     async def retry(
         self, job_id: str | None = None, *, owner: str | None = None, failed_items: bool = False, restart: bool = False, **which: Any
@@ -303,33 +304,14 @@ class Scheduler:
         It goes on from its checkpoint and its ledgers, and tries failed items again; ``restart`` forgets all that.
         With ``failed_items`` a job without such is refused. Raises ``NotFoundError`` for an unknown id.
         """
-        if failed_items:
-            if job_id is None or restart:
-                raise SchedulerError("failed_items goes with a job id, and not with restart")
-            if not any(ledger.failed for ledger in await self.ledgers(job_id, owner=owner)):
-                raise SchedulerError(f"job {job_id} has no failed items: retry it without failed_items")
-        query = await self._selection(job_id, owner, RETRYABLE, which)
-        sent: list[Job] = []
-        while portion := await self.store.retry(limited(query, PORTION, newest_first=False), self.clock.now(), restart=restart):
-            sent.extend(portion)
-            now = self.clock.now()
-            for job in portion:
-                self.events.emit(JobRequeued(now, job))
-            if self._service is not None:
-                self._service.dispatcher.wake({job.task_type for job in portion})
-        return sent
+        return await self._controls.retry(job_id, owner, which, failed_items=failed_items, restart=restart)
 
-    async def _selection(self, job_id: str | None, owner: str | None, statuses: frozenset[Status], which: Mapping[str, Any]) -> JobQuery:
-        if job_id is not None:
-            await self._known(job_id, owner)
-            return JobQuery(job_ids=(job_id,), owner=owner, newest_first=False)
-        if owner is None and not any(value is not None for value in which.values()):
-            raise SchedulerError("name a job id, or what to select by: status, reason, task_type, target_type, target_id, batch or owner")
-        query = query_for(owner=owner, **which)
-        if query.statuses is not None and not query.statuses <= statuses:
-            wrong = ", ".join(sorted(query.statuses - statuses))
-            raise SchedulerError(f"status {wrong} does not go with this; choose among {', '.join(sorted(statuses))}")
-        return query
+    async def delete(self, job_id: str, *, owner: str | None = None) -> Job:
+        """Delete a job with all that is recorded of it, cancelled before if it has not ended; returns it as it was last.
+
+        Raises ``NotFoundError`` if there is none (for ``owner``).
+        """
+        return await self._controls.delete(job_id, owner)
 
     # -- pauses
 

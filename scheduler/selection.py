@@ -25,9 +25,16 @@ def query_for(
     target_id: str | None = None,
     owner: str | None = None,
     batch: str | None = None,
+    text: str | None = None,
+    created_after: float | None = None,
+    created_before: float | None = None,
 ) -> JobQuery:
-    """The query for these words, each one or several. Raises ``SchedulerError`` for a status that does not exist."""
-    for what, word in (("target_type", target_type), ("target_id", target_id), ("owner", owner), ("batch", batch)):
+    """The query for these words, each one or several. Times are seconds since the epoch.
+
+    Raises ``SchedulerError`` for a status that does not exist, or no time.
+    """
+    words = {"target_type": target_type, "target_id": target_id, "owner": owner, "batch": batch, "text": text}
+    for what, word in words.items():
         if word is not None:
             check_text(word, what, limit=2_048)
     statuses = _words(status)
@@ -39,6 +46,9 @@ def query_for(
         target_id=target_id,
         owner=owner,
         batch=batch,
+        text=text or None,
+        created_after=_time(created_after, "created_after"),
+        created_before=_time(created_before, "created_before"),
     )
 
 
@@ -47,6 +57,12 @@ def limited(query: JobQuery, limit: int, *, before_seq: int | None = None, newes
     if not 1 <= limit <= MAX_LIMIT:
         raise SchedulerError(f"limit must lie between 1 and {MAX_LIMIT}, not {limit}")
     return replace(query, limit=limit, before_seq=before_seq, newest_first=newest_first)
+
+
+def _time(value: float | None, what: str) -> float | None:
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 9e12):
+        raise SchedulerError(f"{what} must be seconds since the epoch, not {value!r}")
+    return value
 
 
 def _words(value: Words) -> frozenset[str] | None:

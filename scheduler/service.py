@@ -31,9 +31,10 @@ from scheduler.identity import this_worker
 from scheduler.janitor import Janitor
 from scheduler.job import Draft, NewJob
 from scheduler.keeper import Keeper
+from scheduler.offers import Offer, Offers
 from scheduler.registry import Resources, Routes
 from scheduler.scribe import Scribe
-from scheduler.settings import Settings
+from scheduler.settings import Settings, TaskTypeSettings
 from scheduler.settler import Settler
 from scheduler.slots import Slots
 from scheduler.stores.base import Store
@@ -55,6 +56,7 @@ class Service:
         draft: Callable[[NewJob], Draft],
     ) -> None:
         self._store = store
+        self._routes = routes
         self._settings = settings
         self._events = events
         self._clock = clock
@@ -153,7 +155,8 @@ class Service:
                 (await self._store.register(self.worker)).close()
 
     async def _register(self, address: str | None) -> Heartbeat:
-        worker = this_worker(self._clock.now(), self._settings.scheduler.lease_s, address)
+        offers = offered(self._routes, self._settings)
+        worker = this_worker(self._clock.now(), self._settings.scheduler.lease_s, address, offers.to_json())
         self.worker = worker
         self.dispatcher.worker = self._janitor.worker = self._keeper.worker = worker.worker_id
         heartbeat = Heartbeat(
@@ -166,3 +169,14 @@ class Service:
         )
         heartbeat.start()
         return heartbeat
+
+
+def offered(routes: Routes, settings: Settings) -> Offers:
+    """What a worker with these routes and settings runs."""
+    task_types = {}
+    for name in sorted(routes.task_types()):
+        own = settings.task_types.get(name, TaskTypeSettings())
+        pool = settings.policy(name, pool=routes.pool(name)).pool
+        task_types[name] = Offer(routes.target_types(name), pool, own.concurrency, own.max_running)
+    pools = {name: pool.concurrency for name, pool in settings.pools.items() if pool.concurrency is not None}
+    return Offers(settings.scheduler.concurrency, settings.scheduler.unknown_routes == "fail", task_types, pools)

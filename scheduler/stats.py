@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
+from scheduler.errors import SchedulerError
 from scheduler.job import TERMINAL, Status
 from scheduler.pauses import PauseWindow
 from scheduler.stores.base import Tally, Worker
@@ -58,6 +60,46 @@ def stats_of(tallies: Iterable[Tally], pauses: list[PauseWindow], workers: list[
         pauses=pauses,
         workers=workers,
     )
+
+
+#: Nobody looks at more.
+MAX_BUCKETS = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """How many jobs ended in the time that begins ``at`` (seconds since the epoch)."""
+
+    at: float
+    completed: int = 0
+    failed: int = 0
+    cancelled: int = 0
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def first_bucket(now: float, hours: float, bucket_s: float) -> float:
+    """The beginning of the first of the buckets that cover the last ``hours``. Raises ``SchedulerError`` for what is no such time."""
+    if not 1 <= bucket_s < math.inf:
+        raise SchedulerError(f"bucket_s must be 1 second or more, not {bucket_s!r}")
+    if not 0 < hours * 3_600 / bucket_s <= MAX_BUCKETS:
+        raise SchedulerError(
+            f"{hours!r} hours of {bucket_s!r} s each are not 1 to {MAX_BUCKETS:,} buckets: ask for fewer hours or longer buckets"
+        )
+    return max(0.0, (now - hours * 3_600) // bucket_s * bucket_s)
+
+
+def buckets(counts: Iterable[tuple[float, Status, int]], since: float, now: float, bucket_s: float) -> list[Bucket]:
+    """Every bucket from ``since`` to ``now``; ``counts`` name those that have something in them."""
+    kinds: dict[tuple[int, str], int] = Counter()
+    for at, status, count in counts:
+        kinds[round((at - since) / bucket_s), "failed" if status.is_failure else str(status)] += count
+    number = int((now - since) // bucket_s) + 1
+    return [
+        Bucket(since + place * bucket_s, **{kind: kinds[place, kind] for kind in ("completed", "failed", "cancelled")})
+        for place in range(number)
+    ]
 
 
 def pause_dict(window: PauseWindow, now: float) -> dict[str, Any]:

@@ -15,7 +15,24 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from scheduler.cli import discover, doctor, enqueue, enrich, find, ingest, jobs, logs, match, overview, pauses, pools, sync, work, workers
+from scheduler.cli import (
+    discover,
+    doctor,
+    enqueue,
+    enrich,
+    find,
+    ingest,
+    jobs,
+    logs,
+    match,
+    overview,
+    pauses,
+    pools,
+    sync,
+    why,
+    work,
+    workers,
+)
 from scheduler.cli.render import note
 from scheduler.errors import SchedulerError
 
@@ -89,6 +106,8 @@ for _name, _verb, _panel in (
     ("batch", jobs.batch, _JOBS),
     ("cancel", jobs.cancel, _JOBS),
     ("retry", jobs.retry, _JOBS),
+    ("delete", jobs.delete, _JOBS),
+    ("why", why.why, _JOBS),
     ("pause", pauses.pause, _OPERATING),
     ("resume", pauses.resume, _OPERATING),
     ("pauses", pauses.pauses, _OPERATING),

@@ -1,4 +1,4 @@
-"""``jobs``, ``show``, ``cancel`` and ``retry``: looking at jobs and moving them by hand."""
+"""``jobs``, ``show``, ``cancel``, ``retry`` and ``delete``: looking at jobs and moving them by hand."""
 
 from __future__ import annotations
 
@@ -39,6 +39,9 @@ def jobs(
     target_id: options.TargetId = None,
     owner: options.Owner = None,
     batch: options.Batch = None,
+    text: options.Text = None,
+    since: options.Since = None,
+    until: options.Until = None,
     limit: Annotated[int, typer.Option("--limit", "-n", help="At most so many", metavar="N")] = 50,
     before: Annotated[str | None, typer.Option("--before", help="Only jobs older than this one: the next page", metavar="ID")] = None,
     as_json: options.AsJson = False,
@@ -59,6 +62,9 @@ def jobs(
                 target_id=target_id,
                 owner=owner,
                 batch=batch,
+                text=text,
+                created_after=since,
+                created_before=until,
                 limit=limit,
                 before_seq=before_seq,
             )
@@ -223,13 +229,19 @@ def cancel(
     target_id: options.TargetId = None,
     owner: options.Owner = None,
     batch: options.Batch = None,
+    text: options.Text = None,
+    since: options.Since = None,
+    until: options.Until = None,
     as_json: options.AsJson = False,
     config: options.ConfigFile = None,
     store: options.StoreUrl = None,
     assign: options.Assignments = None,
 ) -> None:
     """Cancel jobs that wait or run, by id or all that match. What has ended is left alone."""
-    which = _which(ids, owner, status=status, reason=reason, task_type=task_type, target_type=target_type, target_id=target_id, batch=batch)
+    which = _which(
+        ids, owner, status=status, reason=reason, task_type=task_type, target_type=target_type, target_id=target_id, batch=batch,
+        text=text, created_after=since, created_before=until,
+    )  # fmt: skip
 
     async def change() -> list[Job]:
         async with options.opened(options.settings_for(config, store, assign)) as scheduler:
@@ -254,13 +266,19 @@ def retry(
     target_id: options.TargetId = None,
     owner: options.Owner = None,
     batch: options.Batch = None,
+    text: options.Text = None,
+    since: options.Since = None,
+    until: options.Until = None,
     as_json: options.AsJson = False,
     config: options.ConfigFile = None,
     store: options.StoreUrl = None,
     assign: options.Assignments = None,
 ) -> None:
     """Send failed or cancelled jobs back with fresh attempts, by id or all that match. Others are left alone."""
-    which = _which(ids, owner, status=status, reason=reason, task_type=task_type, target_type=target_type, target_id=target_id, batch=batch)
+    which = _which(
+        ids, owner, status=status, reason=reason, task_type=task_type, target_type=target_type, target_id=target_id, batch=batch,
+        text=text, created_after=since, created_before=until,
+    )  # fmt: skip
 
     async def change() -> list[Job]:
         async with options.opened(options.settings_for(config, store, assign)) as scheduler:
@@ -273,6 +291,26 @@ def retry(
     _report("retried", anyio.run(change), as_json)
 
 
+def delete(
+    ids: Annotated[list[str], typer.Argument(help="Jobs by id", metavar="ID...")],
+    owner: options.Owner = None,
+    as_json: options.AsJson = False,
+    config: options.ConfigFile = None,
+    store: options.StoreUrl = None,
+    assign: options.Assignments = None,
+) -> None:
+    """Delete jobs with all that is recorded of them; what has not ended is cancelled first."""
+
+    async def change() -> list[Job]:
+        async with options.opened(options.settings_for(config, store, assign)) as scheduler:
+            known = [await _known(scheduler, job_id, owner) for job_id in dict.fromkeys(ids)]
+            for one in known:
+                await scheduler.delete(one.job_id, owner=owner)
+            return known
+
+    _report("deleted", anyio.run(change), as_json)
+
+
 def _which(ids: list[str] | None, owner: str | None, **words: Any) -> dict[str, Any]:
     """What a bulk verb selects by. Raises for ids and filters together, and for neither."""
     given = {name: value for name, value in words.items() if value}
@@ -280,7 +318,8 @@ def _which(ids: list[str] | None, owner: str | None, **words: Any) -> dict[str, 
         raise SchedulerError("give job ids or filters, not both")
     if not ids and not given and owner is None:
         raise SchedulerError(
-            "say which jobs: ids, or at least one of --status, --reason, --type, --target-type, --target-id, --batch, --owner"
+            "say which jobs: ids, or at least one of --status, --reason, --type, --target-type, --target-id, --batch, --text, --since, "
+            "--until, --owner"
         )
     return given
 

@@ -16,6 +16,7 @@ from typing import Annotated, Any
 
 import typer
 
+from scheduler.clock import SystemClock
 from scheduler.errors import ConfigError
 from scheduler.registry import Registry
 from scheduler.runtime import Scheduler
@@ -41,7 +42,28 @@ TaskTypes = Annotated[list[str] | None, typer.Option("--type", help="Only jobs o
 TargetType = Annotated[str | None, typer.Option("--target-type", help="Only jobs on this type of target", metavar="TYPE")]
 TargetId = Annotated[str | None, typer.Option("--target-id", help="Only jobs on this target", metavar="ID")]
 Batch = Annotated[str | None, typer.Option("--batch", help="Only jobs of this batch", metavar="NAME")]
+Text = Annotated[
+    str | None, typer.Option("--text", help="Only jobs with this in their id, target id, type, unique key or error", metavar="TEXT")
+]
 Owner = Annotated[str | None, typer.Option("--owner", help="Only jobs of this owner", metavar="OWNER")]
+
+
+def parse_past(text: str) -> float:
+    """A time up to now in seconds since the epoch, for typer."""
+    try:
+        return moment(text, SystemClock.now(), ago=True)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+Since = Annotated[
+    float | None,
+    typer.Option("--since", help="Only jobs created not before: a time, or 15m for that long ago", metavar="WHEN", parser=parse_past),
+]
+Until = Annotated[
+    float | None,
+    typer.Option("--until", help="Only jobs created before: a time, or 15m for that long ago", metavar="WHEN", parser=parse_past),
+]
 
 #: A command's own flags as settings, by section; None stands for "not given".
 More = Mapping[str, Mapping[str, Any]]

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 from scheduler.job import Job, Ledger, Status
 from scheduler.times import utc_time
 from scheduler.values import decode_json
+from scheduler.why import Why
 
 _JOB: dict[str, JsonValue] = {
     "job_id": "01jf3v6q5n-7c1de0a94b21",
@@ -100,6 +101,29 @@ class JobDetails(JobView):
     @classmethod
     def with_ledgers(cls, job: Job, ledgers: Iterable[Ledger], ends_at: float | None) -> JobDetails:
         return cls(**JobView.of(job).model_dump(), ledgers=[LedgerView.of(ledger) for ledger in ledgers], ends_at=utc_time(ends_at))
+
+
+class CauseView(BaseModel):
+    """One fact of why a job does not run, with its numbers (``ahead``, ``limit``, ``attempt`` …)."""
+
+    model_config = ConfigDict(extra="allow")
+
+    kind: str = Field(description="A stable word", examples=["pool_paused"])
+    sentence: str
+    until: str | None = Field(description="When it passes; null where nobody can tell, or a person must act")
+
+
+class WhyView(BaseModel):
+    """Why a job does not run; of one that runs or has ended, that."""
+
+    sentence: str = Field(examples=["waits for the pause of pool main (rate_limited) until 18:04:10 (in 2m 05s), then behind 312 others"])
+    causes: list[CauseView]
+
+    @classmethod
+    def of(cls, told: Why) -> WhyView:
+        return cls(
+            sentence=told.sentence, causes=[CauseView(**(cause.to_dict() | {"until": utc_time(cause.until)})) for cause in told.causes]
+        )
 
 
 def summary(job: Job) -> JobSummary:

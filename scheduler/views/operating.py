@@ -11,7 +11,7 @@ from scheduler.pools.records import Portrait
 from scheduler.registry import Route, Routes
 from scheduler.roster import Listed
 from scheduler.settings import Settings, TaskTypeSettings
-from scheduler.stats import Stats, pause_dict
+from scheduler.stats import Bucket, Stats, pause_dict
 from scheduler.times import utc_time
 
 
@@ -36,6 +36,24 @@ class PauseView(BaseModel):
         return cls(**(pause_dict(window, now) | times | {"task_types": held}))
 
 
+class OfferView(BaseModel):
+    """A task type that a worker runs, with its limits; null: none of its own."""
+
+    target_types: list[str] | None = Field(description="Null for any")
+    pool: str | None
+    concurrency: int | None = Field(description="At once in this worker")
+    max_running: int | None = Field(description="At once in all workers together")
+
+
+class OffersView(BaseModel):
+    """What a worker runs."""
+
+    concurrency: int = Field(description="Jobs at once")
+    fails_unknown: bool = Field(description="Whether it takes jobs that it has no handler for, and fails them")
+    task_types: dict[str, OfferView]
+    pools: dict[str, int] = Field(description="Jobs at once that draw on a pool")
+
+
 class WorkerView(BaseModel):
     """A process that runs jobs."""
 
@@ -47,6 +65,8 @@ class WorkerView(BaseModel):
     silent_s: float = Field(description="Seconds since its last beat")
     lease_s: float
     running: int = Field(description="Jobs that it holds")
+    by_task_type: dict[str, int] = Field(description="The same by task type")
+    offers: OffersView | None = Field(description="What it runs; null for a worker that does not say")
 
     @classmethod
     def of(cls, listed: Listed) -> WorkerView:
@@ -104,6 +124,19 @@ class PoolView(BaseModel):
         told["pause"] = None if one.pause is None else PauseView.of(one.pause, now, task_types).model_dump()
         binding = one.binding
         return cls(**(told | {"scope": pool_scope(one.name), "task_types": task_types, "limited_by": binding and binding.signal}))
+
+
+class BucketView(BaseModel):
+    """How many jobs ended in a stretch of time."""
+
+    at: str = Field(description="Its beginning")
+    completed: int
+    failed: int
+    cancelled: int
+
+    @classmethod
+    def of(cls, bucket: Bucket) -> BucketView:
+        return cls(**(bucket.to_dict() | {"at": utc_time(bucket.at)}))
 
 
 class WorkerName(BaseModel):

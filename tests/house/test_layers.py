@@ -22,12 +22,14 @@ PURE = """
     pauses
     job
     journal
+    offers
     outcome
     policy
     pools.*
     redact
     decide
     eta
+    why
 """
 PORTS = """
     clock
@@ -79,10 +81,12 @@ COMPOSITION = """
     door
     modules
     selection
+    controls
     pausing
     stats
     roster
     views.*
+    explain
     runtime
     scheduler
 """

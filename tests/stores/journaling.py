@@ -62,7 +62,9 @@ class Journaling:
         await store.note(claimed.lease, T0, state_json="1")
         await store.report([(claimed.lease, '{"percent":10.0}')], T0)
         await store.report([(claimed.lease, '{"percent":10.0}')], T0)
-        await store.record(claimed.lease, Ledger("items", 2, 1, 1, 0), [Item(0, "a", True)], T0, progress_json='{"percent":50.0,"at":1.5,"name":"x"}')
+        await store.record(
+            claimed.lease, Ledger("items", 2, 1, 1, 0), [Item(0, "a", True)], T0, progress_json='{"percent":50.0,"at":1.5,"name":"x"}'
+        )
         await store.record(claimed.lease, Ledger("items", 2, 1, 1, 0), [], T0)
         entries = await store.journal(0)
         assert [entry.detail["percent"] for entry in entries if entry.name == "job.progress"] == [10.0, 50.0]

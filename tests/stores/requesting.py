@@ -37,6 +37,8 @@ class Requesting:
     async def test_owners_do_not_meet_in_a_request(self, store: Store) -> None:
         drafts = [a_draft(owner=owner, request=("key", f"body of {owner}")) for owner in ("ada", "grace", None)]
         assert await put(store, *drafts) == [Receipt(draft.job_id) for draft in drafts]
+        again = [a_draft(owner=draft.owner, request=draft.request) for draft in drafts]
+        assert await put(store, *again) == [Receipt(draft.job_id, created=False) for draft in drafts]
 
     async def test_a_request_holds_within_one_call(self, store: Store) -> None:
         first, second, third = a_draft(request=("key", "body")), a_draft(), a_draft(request=("key", "body"))
