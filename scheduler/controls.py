@@ -6,7 +6,8 @@ Does not belong here: pauses (``pausing.py``), what people may select by (``sele
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from dataclasses import replace
+from typing import Any, Literal
 
 from scheduler.clock import Clock
 from scheduler.dispatcher import Dispatcher
@@ -19,6 +20,8 @@ from scheduler.values import check_text
 
 #: Jobs that a bulk verb changes in one transaction.
 PORTION = 1_000
+
+Verb = Literal["cancel", "retry"]
 
 
 async def job_of(store: Store, job_id: str, owner: str | None) -> Job | None:
@@ -47,6 +50,13 @@ class Controls:
         self._events = events
         self._clock = clock
         self._dispatcher = dispatcher
+
+    async def matching(self, verb: Verb, owner: str | None, which: Mapping[str, Any]) -> int:
+        """See ``Scheduler.matching``."""
+        statuses = UNFINISHED if verb == "cancel" else RETRYABLE
+        query = await self._selection(None, owner, statuses, which)
+        narrowed = replace(query, statuses=statuses if query.statuses is None else query.statuses)
+        return sum(tally.count for tally in await self._store.count(narrowed))
 
     async def cancel(self, job_id: str | None, owner: str | None, which: Mapping[str, Any]) -> list[Job]:
         """See ``Scheduler.cancel``."""

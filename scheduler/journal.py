@@ -93,10 +93,11 @@ def entry_of(before: Job | None, job: Job, at: float) -> Entry | None:
 
 
 def about(job: Job, name: str, at: float, /, **detail: Any) -> Entry:
-    """An entry about ``job`` as it is now."""
+    """An entry about ``job`` as it is now; one that runs keeps the reason of the attempt before until it ends."""
+    reason, error = (None, None) if job.status is Status.PROCESSING else (job.reason, job.error)
     return Entry(
         0, at, name, job.seq, job.job_id, job.task_type, job.target_type, job.target_id, job.owner, job.batch,
-        str(job.status), job.reason, job.error, job.attempts, job.worker, detail,
+        str(job.status), reason, error, job.attempts, job.worker, detail,
     )  # fmt: skip
 
 

@@ -6,7 +6,7 @@ Every verb is parse, one store verb, tell: anything longer belongs in another ro
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from random import Random
 from types import TracebackType
@@ -19,7 +19,7 @@ from scheduler.batches import Batch, BatchReceipt, batch_of, members
 from scheduler.bounds import Limits
 from scheduler.bulk import Bulk
 from scheduler.clock import Clock, SystemClock
-from scheduler.controls import Controls, job_of, known
+from scheduler.controls import Controls, Verb, job_of, known
 from scheduler.door import Door
 from scheduler.errors import ConfigError, InvalidJobError, SchedulerError
 from scheduler.eta import ends_at
@@ -288,6 +288,10 @@ class Scheduler:
 
     # -- controls
 
+    async def matching(self, verb: Verb, *, owner: str | None = None, **which: Any) -> int:
+        """How many jobs ``cancel`` or ``retry`` would touch that got the same words."""
+        return await self._controls.matching(verb, owner, which)
+
     async def cancel(self, job_id: str | None = None, *, owner: str | None = None, **which: Any) -> list[Job]:
         """Cancel a job by id, or all that match ``status``, ``reason``, ``task_type``, ``text`` …; returns them as they were.
 
@@ -355,14 +359,26 @@ class Scheduler:
         for what, bound in (("max_seconds", max_seconds), ("max_jobs", max_jobs)):
             if bound is not None and not bound > 0:
                 raise SchedulerError(f"{what} must be above 0, not {bound!r}")
-        logger: Callable[..., Any] = self._logs.logger if self._logs is not None else structlog.get_logger
         self._service = Service(
-            self.store, self.routes, self.settings, self.resources, self.events, self.clock, self._rng, logger, self._draft_now
+            self.store, self.routes, self.settings, self.resources, self.events, self.clock, self._rng, self.logger, self._draft_now
         )  # fmt: skip
         try:
             await self._service.run(Limits(until_empty or max_seconds is not None or max_jobs is not None, max_seconds, max_jobs))
         finally:
             self._service = None
+        return await left(self.store, self.clock.now())
+
+    def logger(self, **bound: Any) -> Any:
+        """A structlog logger that writes where this scheduler's log lines go, with ``bound`` in every line."""
+        return self._logs.logger(**bound) if self._logs is not None else structlog.get_logger(**bound)
+
+    @property
+    def is_running(self) -> bool:
+        """Whether ``run`` is under way."""
+        return self._service is not None
+
+    async def left(self) -> Left:
+        """What there is still to do."""
         return await left(self.store, self.clock.now())
 
     def stop(self, *, grace_s: float | None = None) -> None:

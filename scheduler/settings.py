@@ -12,9 +12,9 @@ import os
 import tomllib
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from scheduler.errors import ConfigError
@@ -187,6 +187,40 @@ class RetentionSettings(_Section):
     sweep_interval_s: Positive = Field(30.0, description="Seconds between the janitor's rounds")
 
 
+class ApiSettings(_Section):
+    """``[api]``"""
+
+    model_config = SettingsConfigDict(env_prefix="SCHEDULER_API_")
+
+    host: str = Field("127.0.0.1", description="The address that `scheduler serve` listens on; any but loopback needs [tokens.NAME]")
+    port: Annotated[int, Field(ge=0, le=65_535)] = Field(8080, description="Its port; 0 takes any that is free")
+    hosts: tuple[str, ...] = Field(
+        (), description="Names under which it is reached, beside this machine's own: a request for any other host is refused"
+    )
+    origins: tuple[str, ...] = Field((), description="Web origins whose pages may use the API from browsers, as https://example.com")
+    max_streams: Count = Field(5_000, description="How many event streams may be open at once; 0 allows none")
+
+
+class TokenSettings(BaseModel):
+    """``[tokens.NAME]``; `scheduler token new` makes one."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] = Field(description="The token's SHA-256; the token itself is kept nowhere")
+    scope: Literal["read", "write", "operate"] = Field(
+        "read", description="What it allows: read looks, write also changes jobs, operate also pauses, resumes and processes"
+    )
+    owner: Annotated[str, Field(min_length=1, max_length=512)] | None = Field(
+        None, description="It sees and changes only jobs of this owner; without one, everybody's"
+    )
+
+    @model_validator(mode="after")
+    def _operators_have_no_owner(self) -> Self:
+        if self.owner is not None and self.scope == "operate":
+            raise ValueError("a token with an owner may read or write, but not operate: what it would touch is everybody's")
+        return self
+
+
 _SECTIONS: dict[str, type[_Section]] = {
     "scheduler": EngineSettings,
     "handlers": HandlerSettings,
@@ -194,8 +228,14 @@ _SECTIONS: dict[str, type[_Section]] = {
     "catalog": CatalogSettings,
     "log": LogSettings,
     "retention": RetentionSettings,
+    "api": ApiSettings,
 }
-_NAMED: dict[str, type[BaseModel]] = {"task_types": TaskTypeSettings, "pools": PoolSettings, "owners": OwnerSettings}
+_NAMED: dict[str, type[BaseModel]] = {
+    "task_types": TaskTypeSettings,
+    "pools": PoolSettings,
+    "owners": OwnerSettings,
+    "tokens": TokenSettings,
+}
 _NOT_SETTINGS = frozenset({"SCHEDULER_CONFIG"})
 
 
@@ -210,9 +250,11 @@ class Settings(BaseModel):
     catalog: CatalogSettings
     log: LogSettings
     retention: RetentionSettings
+    api: ApiSettings
     task_types: dict[str, TaskTypeSettings] = {}
     pools: dict[str, PoolSettings] = {}
     owners: dict[str, OwnerSettings] = {}
+    tokens: dict[str, TokenSettings] = {}
 
     def policy(self, task_type: str, *, timeout_s: float | None = None, max_attempts: int | None = None, pool: str | None = None) -> Policy:
         """The limits for a task type. The arguments are the handler's own wishes."""

@@ -43,6 +43,7 @@ class StopOnSignals:
         self, scheduler: Scheduler, code_at_deadline: Callable[[], int] = lambda: 0, *, on_stop: Callable[[int], None] = lambda number: None
     ) -> None:
         self.received: int | None = None
+        self._told = anyio.Event()
         self._scheduler = scheduler
         self._code_at_deadline = code_at_deadline
         self._on_stop = on_stop
@@ -99,8 +100,13 @@ class StopOnSignals:
         self._deadline = SystemClock.monotonic() + min(self._grace_s + CLOSING_S, threading.TIMEOUT_MAX)
         self._loop.call_soon_threadsafe(self._drain)
 
+    async def wait(self) -> None:
+        """Until the first signal."""
+        await self._told.wait()
+
     def _drain(self) -> None:
         if self.received is not None:
+            self._told.set()
             self._on_stop(self.received)
             self._scheduler.stop(grace_s=self._grace_s)
 

@@ -5,6 +5,7 @@ Does not belong here: what a signal does (``signals.py``), or the main job (``en
 
 from __future__ import annotations
 
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from typing import Annotated
 import anyio
 import typer
 
+from scheduler.api import server
+from scheduler.api.app import open_app
 from scheduler.catalog.catalog import Catalog
 from scheduler.catalog.status import CatalogFollower
 from scheduler.cli import options, render, report
@@ -21,6 +24,7 @@ from scheduler.cli.progress import RunView, Ticker
 from scheduler.cli.signals import StopOnSignals, run_and_exit
 from scheduler.cli.tally import Tally, counts_of
 from scheduler.clock import SystemClock
+from scheduler.errors import ConfigError
 from scheduler.job import UNFINISHED
 from scheduler.remaining import Left
 from scheduler.runtime import Scheduler
@@ -102,24 +106,36 @@ async def _run(scheduler: Scheduler, tally: Tally, bounds: _Bounds) -> None:
 
 
 def serve(
+    host: Annotated[str | None, typer.Option("--host", help="Listen on this address; any but loopback needs a token")] = None,
+    port: Annotated[int | None, typer.Option("--port", min=0, max=65_535, help="Listen on this port; 0 for any that is free")] = None,
+    no_api: Annotated[bool, typer.Option("--no-api", help="Run jobs only: no HTTP, no dashboard")] = False,
+    no_jobs: Annotated[bool, typer.Option("--no-jobs", help="Answer HTTP only: other services run the jobs")] = False,
     concurrency: options.Concurrency = None,
     log_level: options.LogLevel = None,
     config: options.ConfigFile = None,
     store: options.StoreUrl = None,
     assign: options.Assignments = None,
 ) -> None:
-    """Run jobs as a long-running service, with JSON logs, until SIGTERM or SIGINT."""
-    more: options.More = {"scheduler": {"concurrency": concurrency}, "log": {"level": log_level}}
+    """Run jobs as a long-running service, with an API, a dashboard and JSON logs, until SIGTERM or SIGINT."""
+    if no_api and no_jobs:
+        raise ConfigError("--no-api and --no-jobs together leave nothing to do: give one of them")
+    more: options.More = {"scheduler": {"concurrency": concurrency}, "log": {"level": log_level}, "api": {"host": host, "port": port}}
     settings = options.settings_for(config, store, assign, more)
     if settings.log.format == "auto":
         settings = settings.model_copy(update={"log": settings.log.model_copy(update={"format": "json"})})
-    run_and_exit(partial(_serve, Scheduler.open(settings)), lambda: 0)
+    listening = None if no_api else server.bind(settings, search=port is None and server.is_default_port(settings.api))
+    run_and_exit(partial(_serve, Scheduler.open(settings), listening, runs_jobs=not no_jobs), lambda: 0)
 
 
-async def _serve(scheduler: Scheduler) -> None:
+async def _serve(scheduler: Scheduler, listening: socket.socket | None, *, runs_jobs: bool) -> None:
     async with scheduler, following_catalog(scheduler):
-        with StopOnSignals(scheduler):
-            await scheduler.run()
+        with StopOnSignals(scheduler) as signals:
+            if listening is None:
+                await scheduler.run()
+                return
+            async with open_app(scheduler) as app, server.serving(app, listening, scheduler.logger()):
+                render.note(f"dashboard and API: {server.url_of(listening)}")
+                await (scheduler.run() if runs_jobs else signals.wait())
 
 
 @asynccontextmanager

@@ -92,6 +92,9 @@ COMPOSITION = """
 """
 SHELLS = """
     catalog.*
+    metrics
+    dashboard
+    api.*
     cli.*
 """
 ROOMS = (PURE + PORTS + ADAPTERS + MOVING_PARTS + COMPOSITION + SHELLS).split()

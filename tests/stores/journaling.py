@@ -45,6 +45,7 @@ class Journaling:
         assert (retrying.status, retrying.reason, retrying.error, retrying.attempt) == ("retry_ai", "provider_error", "no luck", 1)
         assert retrying.detail == {"run_after": T0 + 9}
         assert retrying.worker == "worker"
+        assert (entries[3].name, entries[3].reason, entries[3].error) == ("job.started", None, None)
         assert (failed.status, failed.reason, failed.at, failed.is_end) == ("failed_ai", "auth", T0 + 13, True)
         assert (entries[0].at, entries[1].at, entries[-1].at) == (T0, T0, T0 + 16)
 

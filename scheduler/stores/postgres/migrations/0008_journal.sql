@@ -61,8 +61,8 @@ BEGIN
             ELSE 'job.failed'
         END,
         n.status,
-        n.reason,
-        n.error,
+        CASE WHEN n.status <> 'processing' THEN n.reason END, -- until it ends a job keeps those of the attempt before
+        CASE WHEN n.status <> 'processing' THEN n.error END,
         n.attempts,
         coalesce(n.worker, o.worker),
         CASE

@@ -44,8 +44,8 @@ BEGIN
             ELSE 'job.failed'
         END,
         NEW.status,
-        NEW.reason,
-        NEW.error,
+        iif(NEW.status = 'processing', NULL, NEW.reason), -- until it ends a job keeps those of the attempt before
+        iif(NEW.status = 'processing', NULL, NEW.error),
         NEW.attempts,
         coalesce(NEW.worker, OLD.worker),
         iif(NEW.status IN ('rate_limited', 'retry_ai'), json_object('run_after', NEW.run_after_us / 1000000.0), NULL)

@@ -1,0 +1,194 @@
+"""Many jobs at once: in as a stream of lines, cancelled and retried by what they have in common."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request
+from pydantic import BaseModel, Field, ValidationError
+from starlette.responses import Response
+
+from scheduler.api.bodies import NewJobBody, SelectionBody, SelectionGiven, described
+from scheduler.api.callers import Writes
+from scheduler.api.doors import MAX_REQUEST_BYTES, NDJSON
+from scheduler.api.jobs import At, answer, is_foreign, owner_for
+from scheduler.api.problems import ProblemError, documented, places
+from scheduler.api.tokens import Caller
+from scheduler.bulk import PORTION
+from scheduler.errors import InvalidJobError
+from scheduler.job import NewJob
+
+router = APIRouter(tags=["many jobs"])
+
+#: So many refused lines are told of one by one.
+_TOLD = 100
+
+
+class LineRefused(BaseModel):
+    line: int = Field(ge=1)
+    detail: str
+
+
+class BulkView(BaseModel):
+    """What became of the lines: each is stored or refused for itself, a thousand in a transaction."""
+
+    accepted: int = Field(description="Lines for which a job stands now")
+    created: int = Field(description="Jobs that are new")
+    refused: int
+    errors: list[LineRefused] = Field(description=f"The first {_TOLD} refused lines")
+    job_ids: list[str] | None = Field(None, description="In the order of the accepted lines, if asked for")
+
+
+class ChangedView(BaseModel):
+    """``matched`` jobs could be changed, ``changed`` were: with ``dry_run`` none."""
+
+    matched: int
+    changed: int
+
+
+_LINES = {
+    "requestBody": {
+        "required": True,
+        "content": {NDJSON: {"schema": {"type": "string"}, "example": '{"task_type": "a"}\n{"task_type": "b"}\n'}},
+    }
+}
+
+
+@router.post(
+    "/jobs/bulk",
+    status_code=202,
+    response_model=BulkView,
+    responses=documented(401, 403, 413, 415, 422, 429, 503, 507),
+    openapi_extra=_LINES,
+    summary="Enqueue many jobs",
+)
+async def bulk(
+    request: Request, face: At, caller: Writes, job_ids: Annotated[bool, Query(description="Answer with the ids")] = False
+) -> Response:
+    """One job a line, as many as you like: they are stored while they come. A line is refused alone; the answer says which and why."""
+    if not request.headers.get("content-type", "").startswith(NDJSON):
+        raise ProblemError(415, f"send one JSON object a line: Content-Type: {NDJSON}")
+    loading = _Loading(face, caller)
+    portion: list[NewJob] = []
+    async for line in _lines(request):
+        new = loading.parsed(line)
+        if new is not None:
+            portion.append(new)
+        if len(portion) == PORTION:
+            await loading.store(portion)
+            portion = []
+    await loading.store(portion)
+    told = loading.told(job_ids)
+    if told.refused and not told.accepted:
+        raise ProblemError(422, "; ".join(f"line {one.line}: {one.detail}" for one in told.errors[:5]))
+    return answer(told, 202)
+
+
+class _Loading:
+    """Counts as it goes."""
+
+    def __init__(self, face: Any, caller: Caller) -> None:
+        self._scheduler = face.scheduler
+        self._caller = caller
+        self._line = 0
+        self._created = 0
+        self._refused = 0
+        self._errors: list[LineRefused] = []
+        self._job_ids: list[str] = []
+        self._places: list[int] = []
+
+    def parsed(self, line: bytes) -> NewJob | None:
+        self._line += 1
+        if not line.strip():
+            return None
+        try:
+            new = NewJobBody.model_validate_json(line)
+            job = new.to_new_job(owner_for(self._caller, new.owner), self._scheduler.clock.now())
+        except ValidationError as error:
+            self._refuse(self._line, "; ".join(f"{one.where}: {one.what}" for one in places(error)[:5]))
+            return None
+        except ProblemError as error:
+            self._refuse(self._line, error.detail)
+            return None
+        self._places.append(self._line)
+        return job
+
+    async def store(self, portion: list[NewJob]) -> None:
+        """Store a portion; if one of it is refused, each alone, for the others are none the worse."""
+        lines, self._places = self._places, []
+        if not portion:
+            return
+        try:
+            receipts = await self._scheduler.enqueue_many(portion)
+        except InvalidJobError:
+            receipts = []
+            for line, new in zip(lines, portion, strict=True):
+                try:
+                    receipts += await self._scheduler.enqueue_many([new])
+                except InvalidJobError as error:
+                    self._refuse(line, str(error))
+        self._created += sum(receipt.created for receipt in receipts)
+        self._job_ids += [receipt.job_id for receipt in receipts]
+
+    def _refuse(self, line: int, detail: str) -> None:
+        self._refused += 1
+        if len(self._errors) < _TOLD:
+            self._errors.append(LineRefused(line=line, detail=detail))
+
+    def told(self, job_ids: bool) -> BulkView:
+        errors = sorted(self._errors, key=lambda one: one.line)
+        return BulkView(
+            accepted=len(self._job_ids),
+            created=self._created,
+            refused=self._refused,
+            errors=errors,
+            job_ids=self._job_ids if job_ids else None,
+        )
+
+
+async def _lines(request: Request) -> AsyncIterator[bytes]:
+    """The lines of the body as they come. Raises ``ProblemError`` for one that does not end."""
+    rest = b""
+    async for chunk in request.stream():
+        *whole, rest = (rest + chunk).split(b"\n")
+        for line in whole:
+            yield line
+        if len(rest) > MAX_REQUEST_BYTES:
+            raise ProblemError(413, f"a line has at most {MAX_REQUEST_BYTES:,} bytes; what came before it is stored")
+    if rest:
+        yield rest
+
+
+async def _change(face: Any, caller: Caller, selection: SelectionBody, verb: str) -> Response:
+    which = selection.model_dump(exclude={"dry_run", "owner"}, exclude_none=True)
+    if not which and selection.owner is None:
+        raise ProblemError(422, "say which jobs: status, reason, task_type, target_type, target_id, owner, batch, text or a time")
+    if is_foreign(caller, selection.owner):
+        return answer(ChangedView(matched=0, changed=0))
+    for name in ("created_after", "created_before"):
+        if name in which:
+            which[name] = which[name].timestamp()
+    owner = caller.owner or selection.owner
+    scheduler = face.scheduler
+    if selection.dry_run:
+        return answer(ChangedView(matched=await scheduler.matching(verb, owner=owner, **which), changed=0))
+    changed = await (scheduler.cancel if verb == "cancel" else scheduler.retry)(owner=owner, **which)
+    return answer(ChangedView(matched=len(changed), changed=len(changed)))
+
+
+_CHANGES: dict[str, Any] = {
+    "response_model": ChangedView,
+    "responses": documented(401, 403, 413, 415, 422, 503, 507),
+    "openapi_extra": described(SelectionBody),
+}
+
+
+@router.post("/jobs/cancel", summary="Cancel jobs by what they have in common", **_CHANGES)
+async def cancel(selection: SelectionGiven, face: At, caller: Writes) -> Response:
+    return await _change(face, caller, selection, "cancel")
+
+
+@router.post("/jobs/retry", summary="Run failed or cancelled jobs again", **_CHANGES)
+async def retry(selection: SelectionGiven, face: At, caller: Writes) -> Response:
+    return await _change(face, caller, selection, "retry")
