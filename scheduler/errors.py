@@ -5,6 +5,7 @@
     │   └── DuplicateRouteError     two handlers claim one (task_type, target_type)
     ├── InvalidJobError             refused at the door; nothing was stored
     │   ├── OwnerLimitError         the owner has as many unfinished jobs as it may
+    │   ├── UnknownJobError         it is to wait for a job that does not exist
     │   └── IdempotencyConflictError    the request key was used for another body
     ├── ItemsFailedError            some items of a long job failed; the ledger says which
     ├── NotFoundError               no such job, or not yours (the two look alike)
@@ -52,6 +53,10 @@ class InvalidJobError(SchedulerError, ValueError):
 
 class OwnerLimitError(InvalidJobError):
     """The owner has as many unfinished jobs as it may have; nothing was stored."""
+
+
+class UnknownJobError(InvalidJobError):
+    """``after`` names a job that does not exist (for the owner); nothing was stored."""
 
 
 class IdempotencyConflictError(InvalidJobError):

@@ -5,6 +5,8 @@ Does not belong here: what a window lets through (``pauses.py``), how a running 
 
 from __future__ import annotations
 
+import re
+
 from scheduler.clock import Clock
 from scheduler.errors import NotFoundError, SchedulerError
 from scheduler.events import Events, JobPaused, JobResumed, LanePaused, LaneResumed
@@ -13,6 +15,8 @@ from scheduler.keeper import release
 from scheduler.pauses import JOB_PREFIX, MANUAL, OWNER_PREFIX, POOL_PREFIX, PauseWindow
 from scheduler.stores.base import JobQuery, Store
 
+#: Control characters, and what no store can hold.
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _PREFIXES = (POOL_PREFIX, OWNER_PREFIX, JOB_PREFIX)
 
 
@@ -79,5 +83,5 @@ def _window(scope: str, until: float, now: float) -> PauseWindow:
 
 
 def _check(scope: str) -> None:
-    if not isinstance(scope, str) or not scope or scope in _PREFIXES or len(scope) > 512 or not scope.isprintable():
+    if not isinstance(scope, str) or not scope or scope in _PREFIXES or len(scope) > 512 or _CONTROL.search(scope):
         raise SchedulerError(f"scope {scope!r} is not a task type, nor pool:NAME, owner:NAME or job:ID")

@@ -15,10 +15,10 @@ from pydantic import BaseModel
 from starlette.middleware.cors import CORSMiddleware
 
 from scheduler.api import bulk, jobs, logs, operating, pages, probes, problems, streams, whys
-from scheduler.api.bodies import BODIES
+from scheduler.api.bodies import BODIES, JSON_SCHEMA
 from scheduler.api.doors import Doors
 from scheduler.api.face import Face
-from scheduler.api.problems import Problem
+from scheduler.api.problems import Problem, documented
 from scheduler.api.tokens import Tokens
 from scheduler.events import StoreFailing, StoreRecovered
 from scheduler.feed import Feed
@@ -114,6 +114,11 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
             schema = model.model_json_schema(ref_template=_REFERENCES)
             schemas.update(schema.pop("$defs", {}))
             schemas[model.__name__] = schema
+        schemas["Json"] = JSON_SCHEMA
+        schemas["NewJobBody"]["properties"]["payload"] |= {"$ref": "#/components/schemas/Json"}
+        for operation in (one for methods in document["paths"].values() for one in methods.values()):
+            if "422" in operation["responses"]:  # also those that FastAPI adds
+                operation["responses"]["422"] = documented(422)[422]
         for unused in ("HTTPValidationError", "ValidationError"):
             schemas.pop(unused, None)
         app.openapi_schema = document

@@ -6,21 +6,60 @@ The models say what JSON Schema can say; the door of the scheduler (``door.py``)
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, TypeVar
 
 from fastapi import Depends, Request
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from scheduler.api.problems import ProblemError, places
 from scheduler.job import NewJob, Status
 
 #: Text that every store can hold.
 PLAIN = r"^[^\x00]*$"
+SCOPE = r"^[^\x00-\x1f\x7f-\x9f]+$"
 Name = Annotated[str, Field(min_length=1, max_length=512, pattern=r"^[^\x00\r\n]+$")]
 Key = Annotated[str, Field(min_length=1, max_length=512, pattern=r"^[^\x00]+$")]
 TargetId = Annotated[str, Field(max_length=2_048, pattern=PLAIN)]
 TargetType = Annotated[str, Field(max_length=512, pattern=PLAIN)]
 Seconds = Annotated[float, Field(ge=0, le=3.2e10, allow_inf_nan=False)]
+
+
+def _whole(value: Any) -> Any:
+    """JSON has one kind of number: 5.0 is a whole one."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _iso(value: Any) -> Any:
+    """A time in words, not a number that stands for one."""
+    if not isinstance(value, str) or "T" not in value.upper():
+        raise ValueError("write ISO 8601 with an offset, as 2030-01-31T18:00:00Z")
+    return value
+
+
+When = Annotated[AwareDatetime, Field(strict=False), BeforeValidator(_iso)]
+#: What a payload may hold, as every store can: described once, by hand, as it contains itself.
+JSON_SCHEMA: dict[str, Any] = {
+    "title": "Json",
+    "description": "Nested at most 32 deep",
+    "anyOf": [
+        {"type": "null"},
+        {"type": "boolean"},
+        {"type": "integer", "minimum": -(2**63), "maximum": 2**63 - 1},
+        {"type": "number"},
+        {"type": "string", "pattern": PLAIN},
+        {"type": "array", "items": {"$ref": "#/components/schemas/Json"}},
+        {
+            "type": "object",
+            "propertyNames": {"pattern": PLAIN},
+            "additionalProperties": {"$ref": "#/components/schemas/Json"},
+        },
+    ],
+}
+
+Unfinished = Literal[Status.PENDING, Status.PROCESSING, Status.RATE_LIMITED, Status.RETRY_AI]
+Retryable = Literal[Status.FAILED_AI, Status.FAILED_PAYLOAD_PARSING, Status.FAILED_JOB_LOGIC, Status.FAILED_TIMEOUT, Status.CANCELLED]
+_UNSET = datetime.fromtimestamp(0, UTC)
 
 B = TypeVar("B", bound="Body")
 
@@ -52,12 +91,14 @@ class NewJobBody(Body):
     target_type: TargetType = ""
     target_id: TargetId = ""
     payload: Any = Field(None, description="A JSON object that the handler understands; at most 1,000,000 bytes, nested at most 32 deep")
-    priority: Annotated[int, Field(ge=-(2**31), lt=2**31)] = Field(0, description="Higher goes first within a task type")
-    run_after: AwareDatetime | None = Field(None, description="Not before this time")
-    delay_s: Seconds | None = Field(None, description="Not before so many seconds from now; in place of run_after")
+    priority: Annotated[int, Field(ge=-(2**31), lt=2**31), BeforeValidator(_whole)] = Field(
+        0, description="Higher goes first within a task type"
+    )
+    run_after: When | None = Field(None, description="Not before this time")
+    delay_s: Seconds | None = Field(None, description="Not before so many seconds from now; with run_after too, the later of the two")
     unique_key: Key | None = Field(None, description="While an unfinished job of the same owner has it, that job is returned")
     owner: Key | None = Field(None, description="Whose job it is; a token with an owner enqueues only for that")
-    max_attempts: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    max_attempts: Annotated[int, Field(ge=1, le=1_000_000), BeforeValidator(_whole)] | None = None
     timeout_s: Annotated[float, Field(gt=0, le=3.2e10, allow_inf_nan=False)] | None = None
     force: bool = Field(False, description="Run although nothing that the result depends on has changed")
     batch: Name | None = Field(None, description="The group that it belongs to")
@@ -65,32 +106,56 @@ class NewJobBody(Body):
     if_failed: Literal["fail", "cancel", "run"] = Field("fail", description="What becomes of it if one of those failed")
 
     def to_new_job(self, owner: str | None, now: float) -> NewJob:
-        """The job, for ``owner``. Raises ``ProblemError``."""
-        if self.run_after is not None and self.delay_s is not None:
-            raise ProblemError(422, "give run_after or delay_s, not both")
-        due = now + self.delay_s if self.delay_s is not None else self.run_after
+        """The job, for ``owner``."""
+        dues = [] if self.run_after is None else [self.run_after.timestamp()]
+        due = max([*dues, *([] if self.delay_s is None else [now + self.delay_s])], default=None)
         return NewJob(
             self.task_type, self.target_type, self.target_id, self.payload, self.priority, due, self.unique_key, owner,
             self.max_attempts, self.timeout_s, self.force, self.batch, self.after, self.if_failed,
         )  # fmt: skip
 
 
+def _some_of_them(schema: dict[str, Any]) -> None:
+    """At least one field that selects."""
+    schema["anyOf"] = [{"required": [name]} for name in schema["properties"] if name != "dry_run"]
+    for field in schema["properties"].values():
+        field.pop("default", None)
+
+
 class SelectionBody(Body):
     """Which jobs: every given field must match, at least one must be given."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"reason": ["quota_exhausted"], "dry_run": True}]})
+    model_config = ConfigDict(json_schema_extra=_some_of_them)
 
-    status: list[Status] | None = None
-    reason: list[Key] | None = None
-    task_type: list[Key] | None = None
-    target_type: TargetType | None = None
-    target_id: TargetId | None = None
-    owner: Key | None = None
-    batch: Name | None = None
-    text: Key | None = Field(None, description="Part of the id, target, task type, key or error")
-    created_after: AwareDatetime | None = None
-    created_before: AwareDatetime | None = None
-    dry_run: bool = Field(False, description="Only count")
+    reason: Annotated[list[Key], Field(min_length=1)] = []
+    task_type: Annotated[list[Key], Field(min_length=1)] = []
+    target_type: TargetType = ""
+    target_id: TargetId = ""
+    owner: Key = ""
+    batch: Name = ""
+    text: Annotated[Key, Field(description="Part of the id, target, task type, key or error")] = ""
+    created_after: When = _UNSET
+    created_before: When = _UNSET
+    dry_run: Annotated[bool, Field(description="Only count")] = False
+
+    def words(self) -> dict[str, Any]:
+        """What selects, for ``Scheduler.cancel`` and ``retry``. Raises ``ProblemError`` if nothing does."""
+        given = {name: getattr(self, name) for name in self.model_fields_set if name != "dry_run"}
+        if not given:
+            raise ProblemError(422, "say which jobs: status, reason, task_type, target_type, target_id, owner, batch, text or a time")
+        return {name: value.timestamp() if isinstance(value, datetime) else value for name, value in given.items()}
+
+
+class CancelSelection(SelectionBody):
+    """Which unfinished jobs: every given field must match, at least one must be given."""
+
+    status: Annotated[list[Unfinished], Field(min_length=1)] = []
+
+
+class RetrySelection(SelectionBody):
+    """Which failed or cancelled jobs: every given field must match, at least one must be given."""
+
+    status: Annotated[list[Retryable], Field(min_length=1)] = []
 
 
 class RetryBody(Body):
@@ -105,14 +170,16 @@ class PauseJobBody(Body):
 class PauseBody(PauseJobBody):
     model_config = ConfigDict(json_schema_extra={"examples": [{"scope": "pool:main", "for_s": 600}]})
 
-    scope: Annotated[str, Field(min_length=1, max_length=512, description="A task type, pool:NAME, owner:NAME or job:ID")]
+    scope: Annotated[str, Field(min_length=1, max_length=512, pattern=SCOPE, description="A task type, pool:NAME, owner:NAME or job:ID")]
 
 
 class ProcessBody(Body):
     max_seconds: Annotated[float, Field(gt=0, le=300, allow_inf_nan=False)] = Field(
         20.0, description="The slice ends within so many seconds"
     )
-    max_jobs: Annotated[int, Field(ge=1, le=1_000_000)] | None = Field(None, description="It starts no more jobs than that")
+    max_jobs: Annotated[int, Field(ge=1, le=1_000_000), BeforeValidator(_whole)] | None = Field(
+        None, description="It starts no more jobs than that"
+    )
 
 
 def reads(model: type[B], *, optional: bool = False) -> Callable[[Request], Awaitable[B]]:
@@ -138,10 +205,11 @@ def described(model: type[Body], *, required: bool = True) -> dict[str, Any]:
 
 
 NewJobGiven = Annotated[NewJobBody, Depends(reads(NewJobBody))]
-SelectionGiven = Annotated[SelectionBody, Depends(reads(SelectionBody))]
+CancelGiven = Annotated[CancelSelection, Depends(reads(CancelSelection))]
+RetrySelected = Annotated[RetrySelection, Depends(reads(RetrySelection))]
 RetryGiven = Annotated[RetryBody, Depends(reads(RetryBody, optional=True))]
 PauseJobGiven = Annotated[PauseJobBody, Depends(reads(PauseJobBody, optional=True))]
 PauseGiven = Annotated[PauseBody, Depends(reads(PauseBody))]
 ProcessGiven = Annotated[ProcessBody, Depends(reads(ProcessBody, optional=True))]
 #: Described in the OpenAPI document, as FastAPI does not see them.
-BODIES: tuple[type[Body], ...] = (NewJobBody, SelectionBody, RetryBody, PauseJobBody, PauseBody, ProcessBody)
+BODIES: tuple[type[Body], ...] = (NewJobBody, CancelSelection, RetrySelection, RetryBody, PauseJobBody, PauseBody, ProcessBody)

@@ -9,13 +9,14 @@ from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, Field, ValidationError
 from starlette.responses import Response
 
-from scheduler.api.bodies import NewJobBody, SelectionBody, SelectionGiven, described
+from scheduler.api.bodies import CancelGiven, CancelSelection, NewJobBody, RetrySelected, RetrySelection, SelectionBody, described
 from scheduler.api.callers import Writes
 from scheduler.api.doors import MAX_REQUEST_BYTES, NDJSON
 from scheduler.api.jobs import At, answer, is_foreign, owner_for
 from scheduler.api.problems import ProblemError, documented, places
 from scheduler.api.tokens import Caller
 from scheduler.bulk import PORTION
+from scheduler.controls import Verb
 from scheduler.errors import InvalidJobError
 from scheduler.job import NewJob
 
@@ -47,6 +48,7 @@ class ChangedView(BaseModel):
     changed: int
 
 
+_LINE_BY_LINE = {"type": "array", "items": {"$ref": "#/components/schemas/NewJobBody"}, "description": "One item a line, no brackets"}
 _LINES = {
     "requestBody": {
         "required": True,
@@ -160,16 +162,12 @@ async def _lines(request: Request) -> AsyncIterator[bytes]:
         yield rest
 
 
-async def _change(face: Any, caller: Caller, selection: SelectionBody, verb: str) -> Response:
-    which = selection.model_dump(exclude={"dry_run", "owner"}, exclude_none=True)
-    if not which and selection.owner is None:
-        raise ProblemError(422, "say which jobs: status, reason, task_type, target_type, target_id, owner, batch, text or a time")
-    if is_foreign(caller, selection.owner):
+async def _change(face: Any, caller: Caller, selection: SelectionBody, verb: Verb) -> Response:
+    which = selection.words()
+    asked = which.pop("owner", None)
+    if is_foreign(caller, asked):
         return answer(ChangedView(matched=0, changed=0))
-    for name in ("created_after", "created_before"):
-        if name in which:
-            which[name] = which[name].timestamp()
-    owner = caller.owner or selection.owner
+    owner = caller.owner or asked
     scheduler = face.scheduler
     if selection.dry_run:
         return answer(ChangedView(matched=await scheduler.matching(verb, owner=owner, **which), changed=0))
@@ -177,18 +175,14 @@ async def _change(face: Any, caller: Caller, selection: SelectionBody, verb: str
     return answer(ChangedView(matched=len(changed), changed=len(changed)))
 
 
-_CHANGES: dict[str, Any] = {
-    "response_model": ChangedView,
-    "responses": documented(401, 403, 413, 415, 422, 503, 507),
-    "openapi_extra": described(SelectionBody),
-}
+_CHANGES: dict[str, Any] = {"response_model": ChangedView, "responses": documented(401, 403, 413, 415, 422, 503, 507)}
 
 
-@router.post("/jobs/cancel", summary="Cancel jobs by what they have in common", **_CHANGES)
-async def cancel(selection: SelectionGiven, face: At, caller: Writes) -> Response:
+@router.post("/jobs/cancel", summary="Cancel jobs by what they have in common", openapi_extra=described(CancelSelection), **_CHANGES)
+async def cancel(caller: Writes, selection: CancelGiven, face: At) -> Response:
     return await _change(face, caller, selection, "cancel")
 
 
-@router.post("/jobs/retry", summary="Run failed or cancelled jobs again", **_CHANGES)
-async def retry(selection: SelectionGiven, face: At, caller: Writes) -> Response:
+@router.post("/jobs/retry", summary="Run failed or cancelled jobs again", openapi_extra=described(RetrySelection), **_CHANGES)
+async def retry(caller: Writes, selection: RetrySelected, face: At) -> Response:
     return await _change(face, caller, selection, "retry")

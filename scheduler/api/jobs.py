@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import anyio
 import pydantic_core
 from fastapi import APIRouter, Depends, Header, Path, Query
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
 from scheduler.api.bodies import (
@@ -23,6 +23,7 @@ from scheduler.api.bodies import (
     RetryGiven,
     TargetId,
     TargetType,
+    When,
     described,
 )
 from scheduler.api.callers import Reads, Writes
@@ -94,8 +95,8 @@ class JobsAsked(BaseModel):
     owner: Key | None = None
     batch: Name | None = None
     text: Key | None = Field(None, description="Part of the id, target, task type, key or error")
-    created_after: AwareDatetime | None = None
-    created_before: AwareDatetime | None = None
+    created_after: When | None = None
+    created_before: When | None = None
     limit: Annotated[int, Field(ge=1, le=1_000)] = 50
     cursor: Annotated[str, Field(pattern=r"^[0-9]{1,18}$")] | None = None
 
@@ -141,9 +142,9 @@ async def details(face: Face, job: Job) -> Response:
     summary="Enqueue a job",
 )
 async def enqueue(
+    caller: Writes,  # first: nobody's body is read before it is known whose it is
     new: NewJobGiven,
     face: At,
-    caller: Writes,
     idempotency_key: Annotated[
         str | None,
         Header(min_length=1, max_length=512, description="The same key and body give the same job; another body is refused. Kept a day."),
@@ -238,7 +239,7 @@ async def cancel(job_id: JobId, face: At, caller: Writes) -> Response:
     openapi_extra=described(RetryBody, required=False),
     summary="Run a failed or cancelled job again",
 )
-async def retry(job_id: JobId, how: RetryGiven, face: At, caller: Writes) -> Response:
+async def retry(caller: Writes, job_id: JobId, how: RetryGiven, face: At) -> Response:
     """With fresh attempts; it goes on from its checkpoint, unless ``restart``."""
     job = await known(face, job_id, caller)
     if not (job.status.is_failure or job.status is Status.CANCELLED):
@@ -261,7 +262,7 @@ async def retry(job_id: JobId, how: RetryGiven, face: At, caller: Writes) -> Res
     openapi_extra=described(PauseJobBody, required=False),
     summary="Pause one job",
 )
-async def pause(job_id: JobId, how: PauseJobGiven, face: At, caller: Writes) -> Response:
+async def pause(caller: Writes, job_id: JobId, how: PauseJobGiven, face: At) -> Response:
     """A waiting job waits, a running one stops at its next checkpoint."""
     job = await known(face, job_id, caller)
     if job.status.is_terminal:
@@ -294,12 +295,17 @@ _ATTACHMENT: dict[int | str, dict[str, Any]] = {
 }
 
 
-@router.get("/jobs/{job_id}/result", responses={**_MISSING, **_ATTACHMENT}, response_class=Response, summary="Download a job's result")
+@router.get(
+    "/jobs/{job_id}/result",
+    responses={**_MISSING, **_ATTACHMENT, **documented(409)},
+    response_class=Response,
+    summary="Download a job's result",
+)
 async def result(job_id: JobId, face: At, caller: Reads) -> Response:
     """As an attachment: no browser shows what a job made as a page of this site."""
     job = await known(face, job_id, caller)
     if job.result_json is None:
-        raise ProblemError(404, f"the job has no result: it is {job.status}")
+        raise ProblemError(409, f"the job has no result: it is {job.status}")
     text = json.dumps(body(job.result_json), ensure_ascii=False, indent=2)
     name = "".join(character for character in job.job_id if character.isalnum() or character in "-_")[:100]
     return Response(text, 200, {"Content-Disposition": f'attachment; filename="{name}.json"'}, "application/json")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, Field
 from starlette.responses import Response
 
-from scheduler.api.bodies import Name, PauseBody, PauseGiven, ProcessBody, ProcessGiven, described
+from scheduler.api.bodies import SCOPE, Name, PauseBody, PauseGiven, ProcessBody, ProcessGiven, described
 from scheduler.api.callers import Operates, Reads, ReadsAll
 from scheduler.api.jobs import At, answer
 from scheduler.api.problems import ProblemError, documented
@@ -56,6 +57,7 @@ class Bucket(BaseModel):
 
 
 class ThroughputView(BaseModel):
+    bucket_s: float = Field(description="Seconds in a bucket")
     buckets: list[Bucket] = Field(description="Oldest first, also those in which nothing ended")
 
 
@@ -113,11 +115,11 @@ async def throughput(
     hours: Annotated[float, Query(gt=0, le=168, allow_inf_nan=False)] = 6.0,
     bucket_s: Annotated[float, Query(ge=10, le=86_400, allow_inf_nan=False)] = 300.0,
 ) -> Response:
-    if hours * 3_600 / bucket_s > 2_000:
-        raise ProblemError(422, "that is more than 2,000 buckets: ask for fewer hours, or a larger bucket_s")
+    """By time, in buckets of ``bucket_s`` seconds, or larger ones where that would be more than a thousand."""
+    bucket_s = max(bucket_s, math.ceil(hours * 3_600 / 1_000))
     found = await face.scheduler.throughput(hours=hours, bucket_s=bucket_s, owner=caller.owner)
     buckets = [Bucket(at=utc_time(one.at), completed=one.completed, failed=one.failed, cancelled=one.cancelled) for one in found]
-    return answer(ThroughputView(buckets=buckets))
+    return answer(ThroughputView(bucket_s=bucket_s, buckets=buckets))
 
 
 @router.get("/batches/{name}", response_model=BatchView, responses={**_READ, **documented(404, 422)}, summary="How a batch stands")
@@ -150,13 +152,13 @@ def _shown(face: At, window: PauseWindow) -> PauseView:
     openapi_extra=described(PauseBody),
     summary="Pause a task type, a pool, an owner or a job",
 )
-async def pause(how: PauseGiven, face: At, caller: Operates) -> Response:
+async def pause(caller: Operates, how: PauseGiven, face: At) -> Response:
     """Extends a pause that stands, never shortens it."""
     return answer(_shown(face, await face.scheduler.pause(how.scope, how.for_s)))
 
 
 @router.delete("/pauses/{scope:path}", response_model=PauseView, responses={**_READ, **documented(404, 422)}, summary="Lift a pause")
-async def resume(scope: Annotated[str, Path(min_length=1, max_length=512)], face: At, caller: Operates) -> Response:
+async def resume(scope: Annotated[str, Path(min_length=1, max_length=512, pattern=SCOPE)], face: At, caller: Operates) -> Response:
     """Answers with the pause that was lifted."""
     try:
         window = await face.scheduler.resume(scope)
@@ -191,7 +193,7 @@ async def handlers(face: At, caller: ReadsAll) -> Response:
     openapi_extra=described(ProcessBody, required=False),
     summary="Do a slice of work",
 )
-async def process(how: ProcessGiven, face: At, caller: Operates) -> Response:
+async def process(caller: Operates, how: ProcessGiven, face: At) -> Response:
     """For hosts that forbid long-running processes: runs jobs in this process for a bounded time, and answers with what is left.
 
     Where a service runs here anyway, the slice is a look at what it has left.

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
+from starlette.routing import compile_path
 
 from scheduler.errors import (
     IdempotencyConflictError,
@@ -26,6 +27,7 @@ from scheduler.errors import (
     StoreBusyError,
     StoreError,
     StoreFullError,
+    UnknownJobError,
 )
 
 MEDIA_TYPE = "application/problem+json"
@@ -114,7 +116,7 @@ def problem_of(error: SchedulerError) -> ProblemError:
     match error:
         case OwnerLimitError():
             return ProblemError(429, text)
-        case IdempotencyConflictError():
+        case IdempotencyConflictError() | UnknownJobError():
             return ProblemError(409, text)
         case InvalidJobError():
             return ProblemError(422, text)
@@ -137,6 +139,19 @@ def _shown(part: Any) -> str:
     return str(part).encode("ascii", "backslashreplace").decode()[:100]
 
 
+def _allowed(app: FastAPI, path: str) -> str:
+    """The methods that ``app`` knows at ``path``, for ``Allow`` (RFC 9110, section 15.5.6): a router tells only those of one route."""
+    paths = app.openapi()["paths"]
+    found = [paths[path]] if path in paths else [methods for template, methods in paths.items() if _matches(template, path)]
+    known = {method.upper() for methods in found for method in methods}
+    return ", ".join(sorted(known))
+
+
+def _matches(template: str, path: str) -> bool:
+    pattern, _, _ = compile_path(template.replace("{scope}", "{scope:path}"))
+    return pattern.match(path) is not None
+
+
 def install(app: FastAPI) -> None:
     """Answer every error of ``app`` with a problem."""
 
@@ -155,8 +170,11 @@ def install(app: FastAPI) -> None:
 
     async def on_http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
-        detail = "there is nothing at this path: see /docs" if error.status_code == 404 else str(error.detail)
-        return ProblemError(error.status_code, detail, headers=error.headers).to_response()
+        if error.status_code == 404:
+            return ProblemError(404, "there is nothing at this path: see /docs").to_response()
+        if error.status_code == 405 and (allowed := _allowed(app, request.url.path)):
+            return ProblemError(405, f"this path knows {allowed}", headers={"Allow": allowed}).to_response()
+        return ProblemError(error.status_code, str(error.detail), headers=error.headers).to_response()
 
     async def on_gone(request: Request, error: Exception) -> Response:
         return ProblemError(400, "the request ended before its body").to_response()  # to nobody

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from fastapi import APIRouter
-from scheduler.views.jobs import WhyView
 from starlette.responses import Response
 
 from scheduler.api.callers import Reads
 from scheduler.api.jobs import At, JobId, answer, known
 from scheduler.api.problems import documented
+from scheduler.views.jobs import WhyView
 
 router = APIRouter(tags=["jobs"])
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from scheduler.errors import InvalidJobError, OwnerLimitError
+from scheduler.errors import OwnerLimitError, UnknownJobError
 from scheduler.job import BATCH_PREFIX, UNFINISHED, Draft, Job, Status, batch_key
 from scheduler.stores.memory.records import Records
 
@@ -42,7 +42,7 @@ class Waits:
         if job is None or (draft.owner is not None and job.owner != draft.owner):
             if not draft.strict:
                 return False, True
-            raise InvalidJobError(f"after names {name}, but there is no such job: enqueue it first")
+            raise UnknownJobError(f"after names {name}, but there is no such job: enqueue it first")
         return job.status in UNFINISHED, job.status is not Status.COMPLETED
 
     def _batch(self, owner: str | None, batch: str) -> tuple[bool, bool]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from scheduler.errors import InvalidJobError, OwnerLimitError
+from scheduler.errors import OwnerLimitError, UnknownJobError
 from scheduler.job import BATCH_PREFIX, Draft, batch_key
 
 
@@ -77,7 +77,7 @@ async def _stand(asks: Asks, draft: Draft, name: str) -> tuple[bool, bool]:
     if not rows or (draft.owner is not None and rows[0][2] != draft.owner):
         if not draft.strict:
             return False, True
-        raise InvalidJobError(f"after names {name}, but there is no such job: enqueue it first")
+        raise UnknownJobError(f"after names {name}, but there is no such job: enqueue it first")
     return bool(rows[0][0]), bool(rows[0][1])
 
 

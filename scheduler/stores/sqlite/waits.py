@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable
 
-from scheduler.errors import InvalidJobError, OwnerLimitError
+from scheduler.errors import OwnerLimitError, UnknownJobError
 from scheduler.job import BATCH_PREFIX, Draft, batch_key
 from scheduler.stores.sqlite.query import UNFINISHED_SQL
 
@@ -59,7 +59,7 @@ def _stand(connection: Connection, draft: Draft, name: str) -> tuple[bool, bool]
     if row is None or (draft.owner is not None and row[2] != draft.owner):
         if not draft.strict:
             return False, True
-        raise InvalidJobError(f"after names {name}, but there is no such job: enqueue it first")
+        raise UnknownJobError(f"after names {name}, but there is no such job: enqueue it first")
     return bool(row[0]), bool(row[1])
 
 

@@ -28,7 +28,7 @@ MATRIX: dict[tuple[str, str], tuple[int, ...]] = {
     ("GET", "/api/jobs/{job_id}/logs"): LOOK,
     ("GET", "/api/jobs/{job_id}/why"): LOOK,
     ("GET", "/api/jobs/{job_id}/events"): LOOK,
-    ("GET", "/api/jobs/{job_id}/result"): (401, 401, 404, 404, 404, 404, 404),  # it has none yet
+    ("GET", "/api/jobs/{job_id}/result"): (401, 401, 404, 409, 409, 409, 409),  # it has none yet
     ("POST", "/api/jobs/{job_id}/cancel"): MOVE,
     ("POST", "/api/jobs/{job_id}/retry"): (401, 401, 404, 409, 403, 403, 409),  # it has not failed
     ("POST", "/api/jobs/{job_id}/pause"): MOVE,
