@@ -1,6 +1,6 @@
 // Everything that a filter matches, cancelled or sent back at once: first asked how many that is, then done.
 
-import { choice, confirmed } from "./dialogs.js";
+import { confirmed } from "./dialogs.js";
 import { el } from "./dom.js";
 import { inWords } from "./filters.js";
 import { notify } from "./notices.js";
@@ -11,7 +11,7 @@ import { plural } from "./words.js";
 const NEEDS_FILTER = "Filter first: this is for the jobs that a filter matches.";
 const VERBS = {
   cancel: { verb: "Cancel", done: "cancelled", means: "Waiting jobs will not run, running handlers are stopped. What has ended is left alone." },
-  retry: { verb: "Retry", done: "sent back", means: "They begin with fresh attempts. Long jobs go on from where they stopped. Only failed and cancelled jobs are touched." },
+  retry: { verb: "Retry", done: "sent back", means: "They begin with fresh attempts. Long jobs go on from where they stopped, failed items are tried again. Only failed and cancelled jobs are touched." },
 };
 
 /** The buttons for `filter`; `changed()` is called when jobs were. */
@@ -30,22 +30,11 @@ async function bulk(name, filter, changed) {
     return notify(error.message, "bad");
   }
   if (matched === 0) return notify(`None of these jobs can be ${done}.`);
-  const how = name === "retry" ? howToRetry("bulk-how") : null;
-  const body = [el("p", {}, "All with ", el("strong", {}, inWords(filter)), "."), el("p", { class: "muted" }, means), how?.node];
-  const act = () => ask("POST", path, { body: { ...filter, ...how?.value() } });
+  const body = [el("p", {}, "All with ", el("strong", {}, inWords(filter)), "."), el("p", { class: "muted" }, means)];
+  const act = () => ask("POST", path, { body: filter });
   const count = plural(matched, "job");
   const answer = await confirmed({ title: `${verb} ${count}?`, body, confirm: `${verb} ${count}`, danger: name === "cancel", act });
   if (answer === null) return null;
   notify(`${plural(answer.changed, "job")} ${done}.`);
   return changed();
-}
-
-/** How a long job begins anew: `value()` is what the API takes. */
-export function howToRetry(name) {
-  const chosen = choice(name, "Long jobs", [
-    ["on", "Go on where they stopped", "from the checkpoint and the ledger; failed items are tried again"],
-    ["failed", "Only failed items", "only jobs of which items failed, and just those items"],
-    ["restart", "From the start", "forgets checkpoints and what is recorded of items"],
-  ]);
-  return { node: chosen.node, value: () => ({ on: {}, failed: { failed_items: true }, restart: { restart: true } })[chosen.value()] };
 }

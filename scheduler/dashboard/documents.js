@@ -86,7 +86,7 @@ export function logs(id, signal) {
 function line(record) {
   const { at, timestamp, level, event, ...fields } = record;
   const rest = Object.entries(fields)
-    .filter(([name]) => !["job_id", "task_type", "target_type", "target_id", "owner"].includes(name))
+    .filter(([name, value]) => value !== null && !["job_id", "task_type", "target_type", "target_id", "owner"].includes(name))
     .map(([name, value]) => `${name}=${typeof value === "string" ? value : JSON.stringify(value)}`);
   const moment = at ?? timestamp;
   return el(

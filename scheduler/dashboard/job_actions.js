@@ -1,8 +1,7 @@
 // What one may do with a job: the buttons that fit its status, disabled with the reason where the token does not allow it.
 
-import { howToRetry } from "./bulk.js";
 import { lengthField } from "./closed.js";
-import { confirmed, told } from "./dialogs.js";
+import { choice, confirmed, told } from "./dialogs.js";
 import { el, visible } from "./dom.js";
 import { action } from "./pieces.js";
 import { ask, whyNot } from "./session.js";
@@ -29,7 +28,7 @@ export function jobActions(job, changed, gone) {
 }
 
 function retry(job, path, name) {
-  const how = howToRetry("retry-how");
+  const how = howToRetry(job);
   const isLong = job.ledgers?.length > 0 || job.state !== null;
   const body = [el("p", {}, "It begins with fresh attempts."), isLong ? how.node : null];
   const act = () => ask("POST", `${path}/retry`, { body: isLong ? how.value() : {} });
@@ -61,4 +60,16 @@ function remove(job, path, name) {
   const body = [el("p", {}, unfinished ? "It is cancelled first. " : "", "Its result and its history are gone then, for good.")];
   const act = () => ask("DELETE", path);
   return told(() => confirmed({ title: `Delete ${name}?`, body, confirm: "Delete", danger: true, act }), "The job was deleted.");
+}
+
+/** How a long job begins anew: `value()` is what the API takes. */
+function howToRetry(job) {
+  const hasFailedItems = job.ledgers.some((ledger) => ledger.failed > 0);
+  const options = [
+    ["on", "Go on where it stopped", "from the checkpoint and the ledger; failed items are tried again"],
+    hasFailedItems ? ["failed", "Only failed items", "just those, nothing else of the job"] : null,
+    ["restart", "From the start", "forgets the checkpoint and what is recorded of items"],
+  ].filter(Boolean);
+  const chosen = choice("retry-how", "It is a long job", options);
+  return { node: chosen.node, value: () => ({ on: {}, failed: { failed_items: true }, restart: { restart: true } })[chosen.value()] };
 }

@@ -53,7 +53,9 @@ export function jobPage(signal, id, retitle) {
   }
 
   function show() {
-    setProgress(progress, job.status === "completed" ? { ...job.progress, percent: 100, left_s: null } : job.progress);
+    // What is left is said while it runs; whoever is done has done all.
+    const over = job.status === "processing" ? {} : { left_s: null, ...(job.status === "completed" ? { percent: 100 } : {}) };
+    setProgress(progress, { ...job.progress, ...over });
     setAttribute(progress, "hidden", job.progress === null && job.status !== "processing");
     once("head", [job.status, job.held], () => fill(head, headOf(job)));
     const gone = () => goTo("jobs");
