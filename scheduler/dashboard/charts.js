@@ -85,14 +85,3 @@ function stepOf(buckets) {
   const step_s = buckets.length > 1 ? (Date.parse(buckets[1].at) - Date.parse(buckets[0].at)) / 1000 : 0;
   return step_s >= 3600 ? `${step_s / 3600} h` : `${Math.round(step_s / 60)} min`;
 }
-
-/** Every bucket of the last `hours`, those in which nothing happened too. */
-export function completed(buckets, hours, bucketSeconds, now = Date.now()) {
-  const step = bucketSeconds * 1000;
-  const known = new Map(buckets.map((one) => [Math.floor(Date.parse(one.at) / step), one]));
-  const end = Math.floor(now / step);
-  return Array.from({ length: Math.round((hours * 3600) / bucketSeconds) }, (_, index, count = Math.round((hours * 3600) / bucketSeconds)) => {
-    const place = end - count + 1 + index;
-    return { completed: 0, failed: 0, cancelled: 0, ...known.get(place), at: new Date(place * step).toISOString() };
-  });
-}

@@ -41,7 +41,6 @@ export function jobPage(signal, id, retitle) {
     retitle(visible([job.task_type, job.target_type, job.target_id].filter(Boolean).join(" ")));
     once("life", [history.entries, job.status], () => fill(shown.life, history.entries.length ? timeline(history.entries, job) : nothing("No entry is kept of it.")));
     once("why", [waits, job.status, job.error, job.reason], () => fill(why, whyOf(job, waits)));
-    await log.load();
   }
 
   /** Draws a part when what it shows is another than before: focus and selections stay where nothing changed. */
@@ -72,6 +71,8 @@ export function jobPage(signal, id, retitle) {
   }
 
   const refresh = refresher(load, { least: 1000, idle: 20_000, signal, region: main, onProblem });
+  // The service looks through its log file for this: not for every step of a job.
+  const logged = refresher(log.load, { least: 5000, idle: 120_000, signal, region: logCard, onProblem: () => {} });
   listen(({ anew, entries }) => {
     const mine = entries.filter((entry) => entry.job_id === id);
     const told = mine.findLast((entry) => entry.name === "job.progress");
@@ -79,9 +80,11 @@ export function jobPage(signal, id, retitle) {
       job = { ...job, progress: { ...job.progress, ...told.detail } };
       show();
     }
-    const isMore = mine.some((entry) => entry.name !== "job.progress") || (told && job?.ledgers.length);
+    const isStep = anew || mine.some((entry) => entry.name !== "job.progress");
+    const isMore = isStep || (told && job?.ledgers.length);
     const isElsewhere = kindOf(job?.status) === "waiting" && entries.some((entry) => entry.name.startsWith("lane."));
-    if (anew || isMore || isElsewhere) refresh.soon();
+    if (isMore || isElsewhere) refresh.soon();
+    if (isStep) logged.soon();
   }, signal);
   return { title: "Job", nodes: [main] };
 }
@@ -98,7 +101,8 @@ function whyOf(job, waits) {
   if (waits) {
     const [first] = waits.causes.filter((cause) => cause.until);
     const left = first ? countdown(Date.parse(first.until), { before: " – in ", then: "" }) : null;
-    const more = waits.causes.length > 1 ? el("ul", {}, waits.causes.slice(1).map((cause) => el("li", {}, said(cause.sentence)))) : null;
+    const untold = waits.causes.filter((cause) => !waits.sentence.includes(cause.sentence));
+    const more = untold.length ? el("ul", {}, untold.map((cause) => el("li", {}, said(cause.sentence)))) : null;
     return [el("p", {}, icon("waiting"), el("span", {}, said(waits.sentence), left)), more];
   }
   if (kindOf(job.status) !== "failed") return null;

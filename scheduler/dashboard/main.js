@@ -30,7 +30,7 @@ function show() {
   showing.abort(new DOMException("another page is shown", "AbortError"));
   showing = new AbortController();
   const { path, query } = here();
-  const name = path[0] in PAGES ? path[0] : "now";
+  const name = Object.hasOwn(PAGES, path[0] ?? "") ? path[0] : "now";
   const heading = el("h1", { tabindex: -1 });
   const retitle = (text) => {
     setText(heading, text);

@@ -1,6 +1,6 @@
 // Now: what runs, what is closed, how the last hours went, who works.
 
-import { barChart, completed } from "./charts.js";
+import { barChart } from "./charts.js";
 import { closedList } from "./closed.js";
 import { el, fill, said, setAttribute, setText } from "./dom.js";
 import { icon } from "./icons.js";
@@ -102,11 +102,9 @@ function hoursCards(signal) {
   const select = el("select", { "aria-label": "How far back", on: { change: () => ((range = Number(select.value)), refresh.now()) } }, options);
 
   async function load() {
-    const step = RANGES[range];
-    const { buckets } = await get("api/stats/throughput", { hours: range, bucket_s: step }, signal);
-    const all = completed(buckets, range, step);
-    done.show(all.map(({ at, completed: value }) => ({ at, value })));
-    bad.show(all.map(({ at, failed: value }) => ({ at, value })));
+    const { buckets } = await get("api/stats/throughput", { hours: range, bucket_s: RANGES[range] }, signal);
+    done.show(buckets.map(({ at, completed: value }) => ({ at, value })));
+    bad.show(buckets.map(({ at, failed: value }) => ({ at, value })));
   }
 
   const refresh = refresher(load, { least: 10_000, idle: 30_000, signal });

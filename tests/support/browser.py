@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 MISSING = "no browser: install Debian's package chromium (apt-get install chromium), or any that provides " + ", ".join(NAMES)
@@ -37,6 +37,7 @@ def path() -> str | None:
 
 @contextmanager
 def browser() -> Iterator[Browser]:
+    expect.set_options(timeout=_LIMIT_MS)
     with sync_playwright() as playwright:
         started = playwright.chromium.launch(executable_path=path(), args=_ARGUMENTS)
         try:

@@ -12,6 +12,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -109,7 +110,8 @@ class Served:
             async with Scheduler.open(settings, Registry(), logs=False) as scheduler:
                 await scheduler.enqueue_many(jobs)
 
-        asyncio.run(put())
+        with ThreadPoolExecutor(1) as other:  # in this thread the browser has a loop of its own
+            other.submit(asyncio.run, put()).result()
 
 
 def until(is_so: Callable[[], bool], what: str, limit_s: float = LIMIT_S) -> None:

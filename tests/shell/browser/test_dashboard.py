@@ -82,7 +82,7 @@ class TestAJob:
         service.ask("POST", "api/pauses", {"scope": "gated", "for_s": 3_600})
         job = service.enqueue("gated", {"until": gate(tmp_path)})
         page.goto(f"{service.url}#/jobs/{job}")
-        expect(page.locator(".why")).to_contain_text("paused")
+        expect(page.locator(".why")).to_contain_text("waits for the pause of gated")
         page.goto(f"{service.url}#/lanes")
         lane = page.locator("tr", has_text="gated")
         expect(lane).to_contain_text(re.compile(r"opens in 5\d min"))

@@ -41,7 +41,7 @@ def guarded(tmp_path: Path) -> Iterator[Served]:
 
 
 def enter(page: Page, token: str) -> None:
-    page.get_by_label("Token").fill(token)
+    page.get_by_label("Token", exact=True).fill(token)
     page.get_by_role("button", name="Enter").click()
 
 
