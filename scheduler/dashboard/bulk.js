@@ -10,14 +10,25 @@ import { plural } from "./words.js";
 
 const NEEDS_FILTER = "Filter first: this is for the jobs that a filter matches.";
 const VERBS = {
-  cancel: { verb: "Cancel", done: "cancelled", means: "Waiting jobs will not run, running handlers are stopped. What has ended is left alone." },
-  retry: { verb: "Retry", done: "sent back", means: "They begin with fresh attempts. Long jobs go on from where they stopped, failed items are tried again. Only failed and cancelled jobs are touched." },
+  cancel: {
+    verb: "Cancel",
+    done: "cancelled",
+    means: "Waiting jobs will not run, running handlers are stopped. What has ended is left alone.",
+  },
+  retry: {
+    verb: "Retry",
+    done: "sent back",
+    means:
+      "They begin with fresh attempts. Long jobs go on from where they stopped, failed items are tried again. Only failed and cancelled jobs are touched.",
+  },
 };
 
 /** The buttons for `filter`; `changed()` is called when jobs were. */
 export function bulkButtons(filter, changed) {
   const why = whyNot("write") ?? (Object.keys(filter).length ? null : NEEDS_FILTER);
-  return Object.keys(VERBS).map((name) => action(`${VERBS[name].verb} all…`, why, () => bulk(name, filter, changed), { name: `${name}-all` }));
+  return Object.keys(VERBS).map((name) =>
+    action(`${VERBS[name].verb} all…`, why, () => bulk(name, filter, changed), { name: `${name}-all` }),
+  );
 }
 
 async function bulk(name, filter, changed) {

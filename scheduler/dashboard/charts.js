@@ -26,13 +26,21 @@ export function barChart({ id, title, noun, kind }) {
   const rows = el("tbody");
   const head = el("tr", {}, el("th", { scope: "col" }, "From"), el("th", { scope: "col", class: "right" }, noun));
   const caption = el("caption", { class: "unseen" }, title);
-  const asTable = el("details", { class: "as-table" }, el("summary", {}, "As a table"), el("table", {}, caption, el("thead", {}, head), rows));
+  const asTable = el(
+    "details",
+    { class: "as-table" },
+    el("summary", {}, "As a table"),
+    el("table", {}, caption, el("thead", {}, head), rows),
+  );
   let shown = [];
 
   const summary = () => `${number(shown.reduce((sum, one) => sum + one.value, 0))} ${noun}, shown per ${stepOf(shown)}`;
   const tabulate = () =>
     asTable.open &&
-    fill(rows, shown.map((one) => el("tr", {}, el("th", { scope: "row" }, clockTime(one.at)), el("td", { class: "right" }, number(one.value)))));
+    fill(
+      rows,
+      shown.map((one) => el("tr", {}, el("th", { scope: "row" }, clockTime(one.at)), el("td", { class: "right" }, number(one.value)))),
+    );
   asTable.addEventListener("toggle", tabulate);
   drawing.addEventListener("pointermove", (event) => {
     const box = drawing.getBoundingClientRect();
@@ -45,7 +53,10 @@ export function barChart({ id, title, noun, kind }) {
     shown = buckets;
     const most = niceMost(Math.max(0, ...buckets.map((one) => one.value)));
     const width = WIDTH / Math.max(1, buckets.length);
-    fill(bars, buckets.map((one, index) => bar(one.value / most, index * width, width)));
+    fill(
+      bars,
+      buckets.map((one, index) => bar(one.value / most, index * width, width)),
+    );
     fill(frame, grid(most), hours(buckets, width));
     setText(reading, summary());
     description.textContent = `${summary()}; at most ${number(Math.max(0, ...buckets.map((one) => one.value)))} at a time.`;

@@ -25,7 +25,13 @@ export function closedList({ changed, withButtons = false }) {
     nodes: [list, empty],
     show(pauses) {
       const standing = pauses.filter((pause) => pause.gate !== "open");
-      keyed(list, standing, (pause) => pause.scope, (pause) => make(pause, withButtons, changed), update);
+      keyed(
+        list,
+        standing,
+        (pause) => pause.scope,
+        (pause) => make(pause, withButtons, changed),
+        update,
+      );
       setAttribute(empty, "hidden", standing.length > 0);
     },
   };
@@ -84,7 +90,10 @@ export function lengthField(id) {
 export function paused(scope) {
   const length = lengthField("pause-length");
   const act = () => ask("POST", "api/pauses", { body: { scope, for_s: length.value() } });
-  const body = [el("p", {}, visible(sentenceOf(scope)), " Running jobs go on. A longer pause that stands already is not shortened."), length.node];
+  const body = [
+    el("p", {}, visible(sentenceOf(scope)), " Running jobs go on. A longer pause that stands already is not shortened."),
+    length.node,
+  ];
   return told(() => confirmed({ title: visible(`Pause ${scope}?`), body, confirm: "Pause", act }), visible(`${scope} is paused.`));
 }
 

@@ -25,7 +25,14 @@ export function documents(job) {
     const shown = el("pre", { tabindex: 0, "aria-label": title, dir: "auto" }, visible(text.slice(0, MOST_TEXT)));
     const cut = isCut ? el("p", { class: "more" }, `The first ${number(MOST_TEXT)} of ${number(text.length)} characters.`) : null;
     const button = title === "Result" ? el("button", { type: "button", on: { click: () => download(job.job_id) } }, "Download") : null;
-    return el("details", { open: true, class: "document", "data-document": title.toLowerCase() }, el("summary", {}, title), button, shown, cut);
+    return el(
+      "details",
+      { open: true, class: "document", "data-document": title.toLowerCase() },
+      el("summary", {}, title),
+      button,
+      shown,
+      cut,
+    );
   });
 }
 
@@ -46,10 +53,24 @@ export function ledgers(job, signal) {
   return job.ledgers.map((ledger) => {
     const total = ledger.total ?? null;
     const counters = Object.entries(ledger.counters ?? {}).map(([name, value]) => el("span", {}, ` · ${figure(value)} `, said(name)));
-    const bar = el("progress", { max: total ?? 1, value: total === null ? null : ledger.done + ledger.failed, "aria-label": `Pass ${ledger.name}` });
-    const told = [`${number(ledger.done)} done`, ledger.failed ? `, ${number(ledger.failed)} failed` : "", total === null ? "" : ` of ${number(total)}`];
+    const bar = el("progress", {
+      max: total ?? 1,
+      value: total === null ? null : ledger.done + ledger.failed,
+      "aria-label": `Pass ${ledger.name}`,
+    });
+    const told = [
+      `${number(ledger.done)} done`,
+      ledger.failed ? `, ${number(ledger.failed)} failed` : "",
+      total === null ? "" : ` of ${number(total)}`,
+    ];
     const failed = ledger.failed ? failedItems(job.job_id, ledger, signal) : null;
-    return el("li", { class: "ledger" }, el("div", { class: "line" }, said(ledger.name, { class: "name" }), el("span", {}, told, counters)), bar, failed);
+    return el(
+      "li",
+      { class: "ledger" },
+      el("div", { class: "line" }, said(ledger.name, { class: "name" }), el("span", {}, told, counters)),
+      bar,
+      failed,
+    );
   });
 }
 
@@ -61,7 +82,11 @@ function failedItems(id, ledger, signal) {
     const query = { pass: ledger.name, failed: true, after, limit: MOST_ITEMS };
     const { items, next_after: next } = await get(`api/jobs/${encodeURIComponent(id)}/items`, query, signal);
     const { node: shown, body } = table("Failed items", [["Position", "right"], ["Key"], ["Error"]]);
-    body.append(...items.map((item) => row(cell("right", null, number(item.position)), cell(null, null, said(item.key)), cell("wrong", null, said(item.error ?? "")))));
+    body.append(
+      ...items.map((item) =>
+        row(cell("right", null, number(item.position)), cell(null, null, said(item.key)), cell("wrong", null, said(item.error ?? ""))),
+      ),
+    );
     const more = next === null || next === undefined ? null : el("button", { type: "button", on: { click: () => shows(next) } }, "Next");
     const first = after === null ? null : el("button", { type: "button", on: { click: () => shows(null) } }, "First");
     fill(place, shown, el("div", { class: "pages" }, first, more));
@@ -77,8 +102,14 @@ export function logs(id, signal) {
   async function load() {
     const { lines, note } = await get(`api/jobs/${encodeURIComponent(id)}/logs`, {}, signal);
     const latest = lines.slice(-MOST_LINES);
-    const cut = latest.length < lines.length ? el("p", { class: "more" }, `The latest ${MOST_LINES} of ${number(lines.length)} lines.`) : null;
-    fill(place, note ? el("p", { class: "muted" }, said(note)) : null, cut, latest.length ? el("ol", {}, latest.map(line)) : note ? null : nothing("No line about this job."));
+    const cut =
+      latest.length < lines.length ? el("p", { class: "more" }, `The latest ${MOST_LINES} of ${number(lines.length)} lines.`) : null;
+    fill(
+      place,
+      note ? el("p", { class: "muted" }, said(note)) : null,
+      cut,
+      latest.length ? el("ol", {}, latest.map(line)) : note ? null : nothing("No line about this job."),
+    );
   }
   return { node: place, load };
 }

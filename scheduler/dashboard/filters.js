@@ -55,10 +55,19 @@ export function filterForm(filter, stats, apply) {
   for (const one of Object.values(picks)) one.node.addEventListener("chosen", () => submit());
   const field = (name) => el("div", { class: "field" }, el("label", { for: `f-${name}` }, LABELS[name]), inputs[name]);
   const rest = ["target_type", "target_id", "owner", "batch", "created_after", "created_before"];
-  const more = el("details", { class: "more-filters", open: rest.some((name) => filter[name]) }, el("summary", {}, "More filters"), el("div", { class: "fields" }, rest.map(field)));
+  const more = el(
+    "details",
+    { class: "more-filters", open: rest.some((name) => filter[name]) },
+    el("summary", {}, "More filters"),
+    el("div", { class: "fields" }, rest.map(field)),
+  );
   inputs.text.placeholder = "Id, target, type, key or error";
   const search = el("div", { class: "search-line" }, inputs.text, el("button", { class: "primary", type: "submit" }, "Search"));
-  const chosen = el("div", { class: "picks" }, Object.values(picks).map((one) => one.node));
+  const chosen = el(
+    "div",
+    { class: "picks" },
+    Object.values(picks).map((one) => one.node),
+  );
   return el("form", { class: "filters", role: "search", "aria-label": "Filter jobs", on: { submit } }, search, chosen, more);
 }
 
@@ -66,7 +75,14 @@ function inputOf(name, value = "") {
   const isTime = TIMES.includes(name);
   const shown = isTime && value ? localTime(value) : value;
   const label = name === "text" ? { "aria-label": "Search text" } : {};
-  return el("input", { id: `f-${name}`, name, type: isTime ? "datetime-local" : name === "text" ? "search" : "text", value: shown, step: isTime ? 1 : null, ...label });
+  return el("input", {
+    id: `f-${name}`,
+    name,
+    type: isTime ? "datetime-local" : name === "text" ? "search" : "text",
+    value: shown,
+    step: isTime ? 1 : null,
+    ...label,
+  });
 }
 
 function valueOf(input) {
@@ -89,12 +105,23 @@ function pick(name, title, options, chosen, wordFor = (one) => one) {
     const input = el("input", { type: "checkbox", name, value: one, checked: chosen.includes(one) });
     return el("label", { class: name === "status" ? `option ${kindOf(one)}` : "option" }, input, said(wordFor(one)));
   });
-  const list = el("div", { class: "options", role: "group", "aria-label": title }, items.length ? items : el("p", { class: "muted" }, "none yet"));
+  const list = el(
+    "div",
+    { class: "options", role: "group", "aria-label": title },
+    items.length ? items : el("p", { class: "muted" }, "none yet"),
+  );
   const filter = all.length > 12 ? el("input", { type: "search", "aria-label": `Find in ${title}`, placeholder: "Find" }) : null;
-  filter?.addEventListener("input", () => items.forEach((item, index) => (item.hidden = !all[index].toLowerCase().includes(filter.value.toLowerCase()))));
+  filter?.addEventListener("input", () =>
+    items.forEach((item, index) => (item.hidden = !all[index].toLowerCase().includes(filter.value.toLowerCase()))),
+  );
   const text = chosen.length === 0 ? "any" : chosen.length === 1 ? wordFor(chosen[0]) : `${chosen.length} chosen`;
   const summary = el("summary", {}, el("span", { class: "muted" }, `${title} `), said(text, { class: "ellipsis" }));
-  const node = el("details", { class: chosen.length ? "pick chosen" : "pick", "data-pick": name }, summary, el("div", { class: "panel" }, filter, list, el("button", { type: "submit" }, "Show")));
+  const node = el(
+    "details",
+    { class: chosen.length ? "pick chosen" : "pick", "data-pick": name },
+    summary,
+    el("div", { class: "panel" }, filter, list, el("button", { type: "submit" }, "Show")),
+  );
   const values = () => [...node.querySelectorAll("input[type=checkbox]:checked")].map((input) => input.value);
   node.addEventListener("toggle", () => !node.open && values().join("\n") !== chosen.join("\n") && node.dispatchEvent(new Event("chosen")));
   closesByItself(node, summary);

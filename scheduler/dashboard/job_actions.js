@@ -17,11 +17,15 @@ export function jobActions(job, changed, gone) {
   const after = (question) => question().then((answer) => answer && changed(answer));
   const buttons = [];
 
-  if (kind === "failed" || kind === "cancelled") buttons.push(action("Retry…", write, () => after(() => retry(job, path, name)), { name: "retry", kind: "primary" }));
+  if (kind === "failed" || kind === "cancelled")
+    buttons.push(action("Retry…", write, () => after(() => retry(job, path, name)), { name: "retry", kind: "primary" }));
   if (unfinished && !job.held) buttons.push(action("Pause…", write, () => after(() => pause(path, name)), { name: "pause" }));
-  if (unfinished && job.held) buttons.push(action("Resume…", write, () => after(() => resume(path, name)), { name: "resume", kind: "primary" }));
+  if (unfinished && job.held)
+    buttons.push(action("Resume…", write, () => after(() => resume(path, name)), { name: "resume", kind: "primary" }));
   if (unfinished) buttons.push(action("Cancel…", write, () => after(() => cancel(job, path, name)), { name: "cancel" }));
-  buttons.push(action("Delete…", write, () => remove(job, path, name).then((answer) => answer && gone()), { name: "delete", kind: "danger-quiet" }));
+  buttons.push(
+    action("Delete…", write, () => remove(job, path, name).then((answer) => answer && gone()), { name: "delete", kind: "danger-quiet" }),
+  );
   return [el("div", { class: "buttons" }, buttons), write ? el("p", { class: "muted why-not" }, write) : null];
 }
 

@@ -6,12 +6,12 @@ import { icon } from "./icons.js";
 import { jobActions } from "./job_actions.js";
 import { listen } from "./live.js";
 import { notify } from "./notices.js";
-import { badge, card, facts, nothing, progressBar, setProgress, time } from "./pieces.js";
+import { badge, card, facts, nothing, progressBar, sentence, setProgress, time } from "./pieces.js";
 import { refresher } from "./refresh.js";
 import { goTo, jobsHref } from "./route.js";
 import { get } from "./session.js";
 import { timeline } from "./timeline.js";
-import { countdown, elapsed } from "./ticking.js";
+import { elapsed } from "./ticking.js";
 import { kindOf, span } from "./words.js";
 
 /** `retitle(text)` names the page after the job, once it is known. */
@@ -27,7 +27,18 @@ export function jobPage(signal, id, retitle) {
   const logCard = card("Log", { id: "log" }, log.node);
   const whole = [
     el("section", { class: "card wide", "aria-label": "This job" }, head, progress, why, actions),
-    el("div", { class: "columns even" }, el("div", { class: "stack" }, card("Its life", { id: "life" }, shown.life), logCard), el("div", { class: "stack" }, card("Facts", { id: "facts" }, shown.facts), passes, card("What it holds", { id: "holds" }, shown.holds))),
+    el(
+      "div",
+      { class: "columns even" },
+      el("div", { class: "stack" }, card("Its life", { id: "life" }, shown.life), logCard),
+      el(
+        "div",
+        { class: "stack" },
+        card("Facts", { id: "facts" }, shown.facts),
+        passes,
+        card("What it holds", { id: "holds" }, shown.holds),
+      ),
+    ),
   ];
   const main = el("div", {}, whole);
   const drawn = {};
@@ -39,7 +50,9 @@ export function jobPage(signal, id, retitle) {
     const waits = kindOf(job.status) === "waiting" ? await get(`${path}/why`, {}, signal) : null;
     show();
     retitle(visible([job.task_type, job.target_type, job.target_id].filter(Boolean).join(" ")));
-    once("life", [history.entries, job.status], () => fill(shown.life, history.entries.length ? timeline(history.entries, job) : nothing("No entry is kept of it.")));
+    once("life", [history.entries, job.status], () =>
+      fill(shown.life, history.entries.length ? timeline(history.entries, job) : nothing("No entry is kept of it.")),
+    );
     once("why", [waits, job.status, job.error, job.reason], () => fill(why, whyOf(job, waits)));
   }
 
@@ -58,8 +71,15 @@ export function jobPage(signal, id, retitle) {
     setAttribute(progress, "hidden", job.progress === null && job.status !== "processing");
     once("head", [job.status, job.held], () => fill(head, headOf(job)));
     const gone = () => goTo("jobs");
-    once("actions", [job.status, job.held, job.ledgers.length, job.state === null], () => fill(actions, jobActions(job, () => refresh.now(), gone)));
-    once("facts", { ...job, progress: null, payload: null, result: null, state: null, ledgers: null }, () => fill(shown.facts, factsOf(job)));
+    once("actions", [job.status, job.held, job.ledgers.length, job.state === null], () =>
+      fill(
+        actions,
+        jobActions(job, () => refresh.now(), gone),
+      ),
+    );
+    once("facts", { ...job, progress: null, payload: null, result: null, state: null, ledgers: null }, () =>
+      fill(shown.facts, factsOf(job)),
+    );
     once("holds", [job.payload, job.result, job.state], () => fill(shown.holds, documents(job)));
     once("passes", job.ledgers, () => fill(shown.passes, ledgers(job, signal)));
     setAttribute(passes, "hidden", job.ledgers.length === 0);
@@ -67,7 +87,14 @@ export function jobPage(signal, id, retitle) {
 
   function onProblem(error) {
     if (error.status !== 404) return notify(error.message, "bad");
-    return fill(main, card("No such job", { id: "missing" }, nothing("It may have been deleted, or belong to somebody else. ", el("a", { href: jobsHref() }, "All jobs"))));
+    return fill(
+      main,
+      card(
+        "No such job",
+        { id: "missing" },
+        nothing("It may have been deleted, or belong to somebody else. ", el("a", { href: jobsHref() }, "All jobs")),
+      ),
+    );
   }
 
   const refresh = refresher(load, { least: 1000, idle: 20_000, signal, region: main, onProblem });
@@ -99,14 +126,23 @@ function headOf(job) {
 /** Why it waits, in the service's sentence; why it failed, in its own words. */
 function whyOf(job, waits) {
   if (waits) {
-    const [first] = waits.causes.filter((cause) => cause.until);
-    const left = first ? countdown(Date.parse(first.until), { before: " – in ", then: "" }) : null;
     const untold = waits.causes.filter((cause) => !waits.sentence.includes(cause.sentence));
-    const more = untold.length ? el("ul", {}, untold.map((cause) => el("li", {}, said(cause.sentence)))) : null;
-    return [el("p", {}, icon("waiting"), el("span", {}, said(waits.sentence), left)), more];
+    const more = untold.length
+      ? el(
+          "ul",
+          {},
+          untold.map((cause) => el("li", {}, sentence(cause.sentence))),
+        )
+      : null;
+    return [el("p", {}, icon("waiting"), el("span", {}, sentence(waits.sentence))), more];
   }
   if (kindOf(job.status) !== "failed") return null;
-  return el("p", { class: "failed" }, icon("failed"), el("span", {}, job.reason ? el("strong", {}, said(job.reason)) : null, job.error ? [": ", said(job.error)] : null));
+  return el(
+    "p",
+    { class: "failed" },
+    icon("failed"),
+    el("span", {}, job.reason ? el("strong", {}, said(job.reason)) : null, job.error ? [": ", said(job.error)] : null),
+  );
 }
 
 function factsOf(job) {
@@ -117,7 +153,10 @@ function factsOf(job) {
     ["Reason", job.reason && link({ reason: job.reason }, job.reason)],
     ["Error", job.error && said(job.error, { class: "error" })],
     ["Type", link({ task_type: job.task_type }, job.task_type)],
-    ["Target", [job.target_type, job.target_id].filter(Boolean).length ? said([job.target_type, job.target_id].filter(Boolean).join(" ")) : null],
+    [
+      "Target",
+      [job.target_type, job.target_id].filter(Boolean).length ? said([job.target_type, job.target_id].filter(Boolean).join(" ")) : null,
+    ],
     ["Owner", job.owner && link({ owner: job.owner }, job.owner)],
     ["Batch", job.batch && link({ batch: job.batch }, job.batch)],
     ["Unique key", job.unique_key && said(job.unique_key)],
@@ -136,4 +175,3 @@ function factsOf(job) {
     ["Put off since", job.waiting_since && time(job.waiting_since)],
   ]);
 }
-

@@ -9,7 +9,7 @@ import { badge, cell, card, jobName, nothing, row, setBadge, table, time } from 
 import { refresher } from "./refresh.js";
 import { goTo, jobsHref } from "./route.js";
 import { get } from "./session.js";
-import { figure, plural, roughly, between } from "./words.js";
+import { between, figure, plural, span } from "./words.js";
 
 const PAGE = 50;
 //: So many changes elsewhere are counted; more are "many".
@@ -58,10 +58,18 @@ export function jobsPage(signal, query) {
   }, signal);
 
   get("api/stats", {}, signal).then(
-    (stats) => fill(form, filterForm(filter, stats, (next) => goTo("jobs", next))),
+    (stats) =>
+      fill(
+        form,
+        filterForm(filter, stats, (next) => goTo("jobs", next)),
+      ),
     (error) => error.name === "AbortError" || fill(form, nothing(error.message)),
   );
-  const buttons = [news, el("button", { type: "button", on: { click: () => refresh.now() } }, "Refresh"), bulkButtons(filter, () => refresh.now())];
+  const buttons = [
+    news,
+    el("button", { type: "button", on: { click: () => refresh.now() } }, "Refresh"),
+    bulkButtons(filter, () => refresh.now()),
+  ];
   return {
     title: "Jobs",
     nodes: [form, card(visible(asked[0].toUpperCase() + asked.slice(1)), { id: "list", actions: buttons }, node, empty, pages)],
@@ -99,19 +107,23 @@ function make(job) {
     cell(null, "status", badge(job.status)),
     cell("lead", null, jobName(job), job.owner ? el("small", {}, "owner ", said(job.owner)) : null),
     cell("wrong", "wrong"),
-    cell("right", "attempts"),
+    cell("right", null, el("span", { class: "label" }, "attempts "), el("span", { "data-part": "count" })),
     cell("right", "when"),
   );
 }
 
 function update(node, job) {
   setBadge(node.querySelector(".badge"), job.status, { held: job.held });
-  setText(part(node, "attempts"), job.max_attempts ? `${job.attempts} of ${job.max_attempts}` : String(job.attempts));
+  setText(part(node, "count"), job.max_attempts ? `${job.attempts} of ${job.max_attempts}` : String(job.attempts));
   const wrong = part(node, "wrong");
   const text = [job.reason, job.error].filter(Boolean).join(": ");
   if (wrong.dataset.text !== text) {
     wrong.dataset.text = text;
-    fill(wrong, job.reason ? el("span", { class: "reason" }, said(job.reason)) : null, job.error ? said(job.error, { class: "clamped" }) : null);
+    fill(
+      wrong,
+      job.reason ? el("span", { class: "reason" }, said(job.reason)) : null,
+      job.error ? said(job.error, { class: "clamped" }) : null,
+    );
   }
   const shown = whenOf(job);
   const when = part(node, "when");
@@ -125,10 +137,11 @@ function update(node, job) {
 /** The time that matters: of its end, its start, or when it is due. */
 function whenOf(job) {
   if (job.finished_at) {
-    const took = job.started_at ? `, took ${roughly(between(job.started_at, job.finished_at))}` : "";
+    const took = job.started_at ? `, took ${span(between(job.started_at, job.finished_at))}` : "";
     return { key: `f${job.finished_at}`, nodes: () => [time(job.finished_at), el("small", {}, `ended${took}`)] };
   }
-  if (job.status === "processing" && job.started_at) return { key: `s${job.started_at}`, nodes: () => [time(job.started_at), el("small", {}, "started")] };
+  if (job.status === "processing" && job.started_at)
+    return { key: `s${job.started_at}`, nodes: () => [time(job.started_at), el("small", {}, "started")] };
   const isLater = job.run_after && Date.parse(job.run_after) > Date.now();
   if (isLater) return { key: `d${job.run_after}`, nodes: () => [time(job.run_after), el("small", {}, "due")] };
   return { key: `c${job.created_at}`, nodes: () => [time(job.created_at), el("small", {}, "created")] };

@@ -8,14 +8,23 @@ import { poolCard } from "./pools.js";
 import { refresher } from "./refresh.js";
 import { jobsHref } from "./route.js";
 import { get, seesAll, whyNot } from "./session.js";
-import { countOf, number, roughly, statusesOf } from "./words.js";
+import { countOf, number, plural, roughly, statusesOf } from "./words.js";
 import { workersTable } from "./workers.js";
 
 const MOST_LANES = 150;
 
 export function lanesPage(signal) {
   const changed = () => refresh.now();
-  const columns = [["Lane"], ["State"], ["Waiting", "right"], ["Running", "right"], ["Failed", "right"], ["Pool"], ["Limits"], ["", "right"]];
+  const columns = [
+    ["Lane"],
+    ["State"],
+    ["Waiting", "right"],
+    ["Running", "right"],
+    ["Failed", "right"],
+    ["Pool"],
+    ["Limits"],
+    ["", "right"],
+  ];
   const { node: lanes, body } = table("Lanes", columns);
   const noLanes = nothing("No lane: no handler is registered, and no job is stored.");
   const closed = closedList({ changed, withButtons: true });
@@ -32,12 +41,24 @@ export function lanesPage(signal) {
       ...ours,
     ]);
     const rows = lanesOf(stats, pauses, handlers);
-    keyed(body, rows.slice(0, MOST_LANES), (lane) => lane.name, (lane) => makeLane(lane, changed), updateLane);
+    keyed(
+      body,
+      rows.slice(0, MOST_LANES),
+      (lane) => lane.name,
+      (lane) => makeLane(lane, changed),
+      updateLane,
+    );
     setText(more, rows.length > MOST_LANES ? `The first ${MOST_LANES} of ${number(rows.length)} lanes.` : "");
     setAttribute(noLanes, "hidden", rows.length > 0);
     setAttribute(lanes, "hidden", rows.length === 0);
     closed.show(pauses);
-    keyed(pools, seen, (pool) => pool.name, (pool) => poolCard.make(pool, changed), poolCard.update);
+    keyed(
+      pools,
+      seen,
+      (pool) => pool.name,
+      (pool) => poolCard.make(pool, changed),
+      poolCard.update,
+    );
     setAttribute(noPools, "hidden", seen.length > 0);
     fill(workers, listed ? workersTable(listed) : nothing("Workers are shown to tokens without an owner."));
   }
@@ -48,7 +69,17 @@ export function lanesPage(signal) {
     title: "Lanes & pools",
     nodes: [
       card("Lanes", { id: "lanes" }, lanes, noLanes, more),
-      el("div", { class: "columns even" }, el("div", { class: "stack" }, card("Pools", { id: "pools" }, pools, noPools)), el("div", { class: "stack" }, card("Paused", { id: "closed", actions: [pauseOther(changed)] }, closed.nodes), card("Workers", { id: "workers" }, workers))),
+      el(
+        "div",
+        { class: "columns even" },
+        el("div", { class: "stack" }, card("Pools", { id: "pools" }, pools, noPools)),
+        el(
+          "div",
+          { class: "stack" },
+          card("Paused", { id: "closed", actions: [pauseOther(changed)] }, closed.nodes),
+          card("Workers", { id: "workers" }, workers),
+        ),
+      ),
     ],
   };
 }
@@ -88,9 +119,15 @@ function updateLane(node, lane) {
   node.dataset.shown = shown;
   const { pause, routes, pool, name } = lane;
   const own = pause?.scope === name;
-  fill(part(node, "state"), pause ? [mark("paused", own ? "Paused" : "Pool paused"), el("small", {}, pauseLeft(pause))] : mark("open", "Open"));
+  fill(
+    part(node, "state"),
+    pause ? [mark("paused", own ? "Paused" : "Pool paused"), el("small", {}, pauseLeft(pause))] : mark("open", "Open"),
+  );
   fill(part(node, "pool"), pool ? [el("span", { class: "label" }, "pool "), said(pool)] : null);
-  setText(part(node, "handler"), visible(routes.map((one) => (one.target_type ? `${one.handler} for ${one.target_type}` : one.handler)).join(", ") || "no handler here"));
+  setText(
+    part(node, "handler"),
+    visible(routes.map((one) => (one.target_type ? `${one.handler} for ${one.target_type}` : one.handler)).join(", ") || "no handler here"),
+  );
   setText(part(node, "limits"), routes.length ? limitsOf(routes[0]) : "");
   const why = whyNot("operate", { forAll: true });
   const act = own ? resumed : paused;
@@ -108,12 +145,18 @@ function showCount(node, lane, kind) {
 
 function limitsOf(route) {
   const limit = route.timeout_s === null ? "no time limit" : `${roughly(route.timeout_s)} each`;
-  return `${number(route.concurrency)} at once, ${route.max_attempts} attempts, ${limit}`;
+  return `${number(route.concurrency)} at once, ${plural(route.max_attempts, "attempt")}, ${limit}`;
 }
 
 /** For what has no row of its own: an owner, or a lane that is still to come. */
 function pauseOther(changed) {
-  const input = el("input", { id: "scope", type: "text", placeholder: "owner:NAME, pool:NAME or a type", "aria-label": "Scope to pause", required: true });
+  const input = el("input", {
+    id: "scope",
+    type: "text",
+    placeholder: "owner:NAME or pool:NAME",
+    "aria-label": "Scope to pause",
+    required: true,
+  });
   const why = whyNot("operate", { forAll: true });
   const button = el("button", { type: "submit", disabled: why !== null, title: why }, "Pause…");
   async function submit(event) {

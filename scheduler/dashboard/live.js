@@ -36,7 +36,7 @@ export function startLive() {
 }
 
 async function follow() {
-  for (let failures = 0; ; ) {
+  for (let failures = 0; ;) {
     await seen();
     const connection = new AbortController();
     const letGo = releasedWhenUnseen(connection);

@@ -39,7 +39,8 @@ function show() {
   const page = PAGES[name](showing.signal, path.slice(1), query, retitle);
   retitle(page.title);
   fill(main, heading, page.nodes);
-  for (const link of document.querySelectorAll("[data-page]")) setAttribute(link, "aria-current", link.dataset.page === name ? "page" : null);
+  for (const link of document.querySelectorAll("[data-page]"))
+    setAttribute(link, "aria-current", link.dataset.page === name ? "page" : null);
   // Whoever goes by keyboard or reader is told where they are; a first look stays at the top.
   if (!isFirst) {
     scrollTo(0, 0);
@@ -80,7 +81,10 @@ function whoLooks() {
   };
   const scope = { read: "may look", write: "may enqueue and cancel", operate: "may operate" }[me.scope];
   const whose = me.owner === null ? "" : `${me.owner}: `;
-  return [el("span", { class: "muted" }, `${whose}${scope}`), client.token ? el("button", { class: "quiet", type: "button", on: { click: leave } }, "Leave") : null];
+  return [
+    el("span", { class: "muted" }, `${whose}${scope}`),
+    client.token ? el("button", { class: "quiet", type: "button", on: { click: leave } }, "Leave") : null,
+  ];
 }
 
 async function start() {

@@ -89,7 +89,10 @@ async function workersOf(stats, signal) {
     const told = one.state === "living" ? `runs ${number(one.running)}` : `silent for ${span(one.silent_s)}`;
     return el("li", {}, said(one.worker, { class: "ellipsis" }), state, el("span", { class: "muted" }, told));
   });
-  return [el("ul", { class: "workers" }, lines), workers.length > 12 ? el("p", { class: "more" }, `and ${workers.length - 12} more`) : null];
+  return [
+    el("ul", { class: "workers" }, lines),
+    workers.length > 12 ? el("p", { class: "more" }, `and ${workers.length - 12} more`) : null,
+  ];
 }
 
 /** Throughput and failures over the last hours, each on a scale of its own: a few failures among thousands must show. */
@@ -98,8 +101,14 @@ function hoursCards(signal) {
   const bad = barChart({ id: "bad", title: "Failed jobs over the last hours", noun: "failed", kind: "failed" });
   let range = 6;
 
-  const options = Object.keys(RANGES).map((one) => el("option", { value: one, selected: Number(one) === range }, one === "1" ? "1 hour" : `${one} hours`));
-  const select = el("select", { "aria-label": "How far back", on: { change: () => ((range = Number(select.value)), refresh.now()) } }, options);
+  const options = Object.keys(RANGES).map((one) =>
+    el("option", { value: one, selected: Number(one) === range }, one === "1" ? "1 hour" : `${one} hours`),
+  );
+  const select = el(
+    "select",
+    { "aria-label": "How far back", on: { change: () => ((range = Number(select.value)), refresh.now()) } },
+    options,
+  );
 
   async function load() {
     const { buckets } = await get("api/stats/throughput", { hours: range, bucket_s: RANGES[range] }, signal);

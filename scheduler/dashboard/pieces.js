@@ -1,6 +1,6 @@
 // The small things that every page shows: a status, a progress bar, a card, a message where there is nothing.
 
-import { el, fill, part, said, setAttribute, setSaid, setText } from "./dom.js";
+import { el, fill, part, said, setAttribute, setSaid, setText, visible } from "./dom.js";
 import { icon } from "./icons.js";
 import { jobHref } from "./route.js";
 import { figure, kindOf, roughly, when, fullTime, wordOf } from "./words.js";
@@ -37,12 +37,26 @@ export function progressBar(label) {
 }
 
 export function setProgress(node, progress) {
-  const { percent = 0, current = null, total = null, message = "", left_s: left = null } = progress ?? {};
+  const { percent = 0, current = null, total = null, message = "" } = progress ?? {};
   setAttribute(part(node, "bar"), "value", Math.round(percent * 10) / 10);
   setText(part(node, "percent"), `${percent > 0 && percent < 10 ? figure(percent) : Math.floor(percent)} %`);
   const counted = total === null || current === null ? null : `${figure(current)} of ${figure(total)}`;
-  const rest = left === null || !Number.isFinite(left) ? null : `about ${roughly(left)} left`;
+  const left = leftOf(progress);
+  const rest = left > 0 ? `about ${roughly(left)} left` : null;
   setSaid(part(node, "detail"), [counted, rest, message].filter(Boolean).join(" · "));
+}
+
+/** The seconds that are left: as many as were said, less those that have passed since. */
+function leftOf(progress) {
+  if (!Number.isFinite(progress?.left_s)) return 0;
+  return progress.left_s - (progress.at ? (Date.now() - Date.parse(progress.at)) / 1000 : 0);
+}
+
+/** A sentence of the service; what it marks as code looks like it. */
+export function sentence(text) {
+  return String(text)
+    .split("`")
+    .map((piece, index) => (index % 2 ? el("code", {}, visible(piece)) : said(piece)));
 }
 
 export function card(title, { id, actions = [], wide = false } = {}, ...children) {
@@ -69,7 +83,11 @@ export function time(at) {
 /** Names and values; those without a value are left out. */
 export function facts(pairs) {
   const known = pairs.filter(([, value]) => value !== null && value !== undefined && value !== "");
-  return el("dl", { class: "facts" }, known.map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value))));
+  return el(
+    "dl",
+    { class: "facts" },
+    known.map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value))),
+  );
 }
 
 /** A button that shows, disabled with its reason, what a token must not do. */

@@ -1,8 +1,8 @@
 // A pool: one provider quota. What it does now in the service's sentence, its pace, its calls, the limits that are known and who told them.
 
 import { paused, resumed } from "./closed.js";
-import { el, fill, part, said, setSaid } from "./dom.js";
-import { action, facts, mark, time } from "./pieces.js";
+import { el, fill, part, said } from "./dom.js";
+import { action, facts, mark, sentence, time } from "./pieces.js";
 import { whyNot } from "./session.js";
 import { figure, number, span } from "./words.js";
 
@@ -14,7 +14,13 @@ export const poolCard = {
     const node = el(
       "li",
       { class: "pool" },
-      el("div", { class: "line" }, said(pool.name, { class: "name" }), el("span", { "data-part": "state" }), el("span", { "data-part": "button" })),
+      el(
+        "div",
+        { class: "line" },
+        said(pool.name, { class: "name" }),
+        el("span", { "data-part": "state" }),
+        el("span", { "data-part": "button" }),
+      ),
       el("p", { class: "sentence", "data-part": "summary" }),
       el("div", { "data-part": "figures" }),
       el("details", {}, el("summary", {}, "Limits"), el("div", { "data-part": "limits" })),
@@ -23,7 +29,7 @@ export const poolCard = {
     return node;
   },
   update(node, pool) {
-    setSaid(part(node, "summary"), pool.summary);
+    fill(part(node, "summary"), sentence(pool.summary));
     const shown = JSON.stringify([pool.state, pool.pause?.scope]);
     if (node.dataset.shown !== shown) {
       node.dataset.shown = shown;
@@ -65,7 +71,13 @@ function limits(pool) {
       const period = one.period_s === null ? "" : ` a ${PERIODS[one.period_s] ?? span(one.period_s)}`;
       const limit = one.limit === null ? "unknown" : `${figure(one.limit)}${period}`;
       const left = one.remaining === null ? "" : `, ${figure(one.remaining)} left`;
-      return el("li", {}, said(String(one.dimension).replaceAll("_", " ")), `: ${limit}${left} `, el("span", { class: "muted" }, "by ", said(one.signal), one.binds ? ", sets the pace" : ""));
+      return el(
+        "li",
+        {},
+        said(String(one.dimension).replaceAll("_", " ")),
+        `: ${limit}${left} `,
+        el("span", { class: "muted" }, "by ", said(one.signal), one.binds ? ", sets the pace" : ""),
+      );
     }),
   );
 }

@@ -51,17 +51,34 @@ function matrixOf(stats, wanted) {
   const types = Object.keys(stats.by_task_type).filter((name) => name.toLowerCase().includes(wanted));
   if (types.length === 0) return nothing(stats.total ? "No task type has this in its name." : "No jobs yet.");
   const statuses = Object.keys(STATUSES).filter((status) => stats.by_status[status]);
-  const head = el("tr", {}, el("th", { scope: "col" }, "Task type"), statuses.map((status) => el("th", { scope: "col", class: "right" }, badge(status))), el("th", { scope: "col", class: "right" }, "All"));
+  const head = el(
+    "tr",
+    {},
+    el("th", { scope: "col" }, "Task type"),
+    statuses.map((status) => el("th", { scope: "col", class: "right" }, badge(status))),
+    el("th", { scope: "col", class: "right" }, "All"),
+  );
   const rows = types.slice(0, MOST_TYPES).map((name) => {
     const counts = stats.by_task_type[name];
-    const cells = statuses.map((status) => el("td", { class: "right" }, linked(counts[status], { task_type: name, status }, `${name}, ${status}`)));
+    const cells = statuses.map((status) =>
+      el("td", { class: "right" }, linked(counts[status], { task_type: name, status }, `${name}, ${status}`)),
+    );
     const all = Object.values(counts).reduce((sum, count) => sum + count, 0);
-    return el("tr", {}, el("th", { scope: "row" }, said(name)), cells, el("td", { class: "right" }, linked(all, { task_type: name }, name)));
+    return el(
+      "tr",
+      {},
+      el("th", { scope: "row" }, said(name)),
+      cells,
+      el("td", { class: "right" }, linked(all, { task_type: name }, name)),
+    );
   });
   const sums = statuses.map((status) => el("td", { class: "right" }, linked(stats.by_status[status], { status }, status)));
   const foot = el("tr", {}, el("th", { scope: "row" }, "All"), sums, el("td", { class: "right" }, linked(stats.total, {}, "all jobs")));
   const caption = el("caption", { class: "unseen" }, "Jobs by task type and status");
-  const more = types.length > MOST_TYPES ? el("p", { class: "more" }, `The first ${MOST_TYPES} of ${number(types.length)} types: filter for the others.`) : null;
+  const more =
+    types.length > MOST_TYPES
+      ? el("p", { class: "more" }, `The first ${MOST_TYPES} of ${number(types.length)} types: filter for the others.`)
+      : null;
   return [el("table", { class: "matrix" }, caption, el("thead", {}, head), el("tbody", {}, rows), el("tfoot", {}, foot)), more];
 }
 
@@ -73,9 +90,11 @@ function linked(count, parameters, about) {
 function reasonsOf(reasons) {
   const all = Object.entries(reasons);
   if (all.length === 0) return nothing("Nothing failed, and nothing waits for a provider.");
-  const rows = all.slice(0, MOST_TYPES).map(([reason, count]) =>
-    el("tr", {}, el("th", { scope: "row" }, said(reason)), el("td", { class: "right" }, linked(count, { reason }, reason))),
-  );
+  const rows = all
+    .slice(0, MOST_TYPES)
+    .map(([reason, count]) =>
+      el("tr", {}, el("th", { scope: "row" }, said(reason)), el("td", { class: "right" }, linked(count, { reason }, reason))),
+    );
   const caption = el("caption", { class: "unseen" }, "Jobs by reason");
   const head = el("tr", {}, el("th", { scope: "col" }, "Reason"), el("th", { scope: "col", class: "right" }, "Jobs"));
   return el("div", { class: "table" }, el("table", { class: "narrow" }, caption, el("thead", {}, head), el("tbody", {}, rows)));

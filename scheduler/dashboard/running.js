@@ -14,7 +14,13 @@ export function runningCard(signal) {
   const list = el("ul", { class: "running" });
   const empty = nothing("Nothing runs right now.");
   const more = el("p", { class: "more" });
-  const node = card("Running now", { id: "running", actions: [el("a", { href: jobsHref({ status: "processing" }) }, "All")] }, list, empty, more);
+  const node = card(
+    "Running now",
+    { id: "running", actions: [el("a", { href: jobsHref({ status: "processing" }) }, "All")] },
+    list,
+    empty,
+    more,
+  );
   let jobs = [];
 
   async function load() {

@@ -15,10 +15,23 @@ export function shapeOf(spec, schema, depth = 0) {
   const rows = Object.entries(object.properties).map(([name, field]) => {
     const inner = depth < DEEPEST ? innerOf(spec, field) : null;
     const isRequired = (object.required ?? []).includes(name);
-    const meaning = [visible(field.description ?? resolved(spec, field).description ?? ""), inner ? el("details", {}, el("summary", {}, "Fields"), shapeOf(spec, inner, depth + 1)) : null];
-    return el("tr", {}, el("th", { scope: "row" }, el("code", {}, visible(name)), isRequired ? el("small", {}, "always") : null), el("td", {}, typeOf(spec, field)), el("td", {}, meaning));
+    const meaning = [
+      visible(field.description ?? resolved(spec, field).description ?? ""),
+      inner ? el("details", {}, el("summary", {}, "Fields"), shapeOf(spec, inner, depth + 1)) : null,
+    ];
+    return el(
+      "tr",
+      {},
+      el("th", { scope: "row" }, el("code", {}, visible(name)), isRequired ? el("small", {}, "always") : null),
+      el("td", {}, typeOf(spec, field)),
+      el("td", {}, meaning),
+    );
   });
-  const head = el("tr", {}, ["Field", "Type", "Meaning"].map((one) => el("th", { scope: "col" }, one)));
+  const head = el(
+    "tr",
+    {},
+    ["Field", "Type", "Meaning"].map((one) => el("th", { scope: "col" }, one)),
+  );
   const title = items ? el("p", { class: "muted" }, "A list of:") : null;
   return [title, el("div", { class: "table" }, el("table", {}, el("thead", {}, head), el("tbody", {}, rows)))];
 }
@@ -60,5 +73,10 @@ export function resolved(spec, schema) {
   const choices = (schema.anyOf ?? schema.oneOf ?? []).filter((one) => one.type !== "null");
   if (choices.length === 1) return resolved(spec, choices[0]);
   if (schema.allOf?.length === 1) return resolved(spec, schema.allOf[0]);
-  return schema.$ref ? (schema.$ref.slice(2).split("/").reduce((found, key) => found?.[key], spec) ?? {}) : schema;
+  return schema.$ref
+    ? (schema.$ref
+        .slice(2)
+        .split("/")
+        .reduce((found, key) => found?.[key], spec) ?? {})
+    : schema;
 }

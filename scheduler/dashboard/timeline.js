@@ -27,7 +27,8 @@ export function timeline(entries, job) {
   const skipped = Math.max(0, shown.length - MOST);
   const items = [];
   shown.forEach((entry, index) => {
-    if (skipped && index === FIRST) items.push(el("li", { class: "skipped" }, `${plural(skipped, "entry").replace("entrys", "entries")} left out`));
+    if (skipped && index === FIRST)
+      items.push(el("li", { class: "skipped" }, `${plural(skipped, "entry").replace("entrys", "entries")} left out`));
     if (skipped && index >= FIRST && index < FIRST + skipped) return;
     items.push(item(entry, index > 0 ? shown[index - 1] : null));
   });
@@ -37,7 +38,8 @@ export function timeline(entries, job) {
 function item(entry, before) {
   const kind = SIGNS[entry.name] ?? "waiting";
   const passed = before ? between(before.at, entry.at) : 0;
-  const gap = before && passed >= 0.0005 ? el("span", { class: "gap" }, `${before.name === "job.started" ? "ran" : "waited"} ${span(passed)}`) : null;
+  const gap =
+    before && passed >= 0.0005 ? el("span", { class: "gap" }, `${before.name === "job.started" ? "ran" : "waited"} ${span(passed)}`) : null;
   const facts = [
     entry.attempt && entry.name === "job.started" ? `attempt ${entry.attempt}` : null,
     entry.worker && entry.name === "job.started" ? ["on ", said(entry.worker)] : null,
@@ -48,7 +50,14 @@ function item(entry, before) {
     { class: kind },
     gap,
     el("span", { class: "sign" }, icon(kind)),
-    el("div", {}, el("strong", {}, HAPPENED[entry.name] ?? visible(entry.name)), " ", time(entry.at), facts.map((fact) => el("span", { class: "muted" }, " · ", fact))),
+    el(
+      "div",
+      {},
+      el("strong", {}, HAPPENED[entry.name] ?? visible(entry.name)),
+      " ",
+      time(entry.at),
+      facts.map((fact) => el("span", { class: "muted" }, " · ", fact)),
+    ),
     entry.reason ? el("div", { class: "reason" }, said(entry.reason)) : null,
     entry.error ? el("div", { class: "error" }, said(entry.error)) : null,
   );
@@ -62,15 +71,25 @@ function ribbon(entries, job) {
   let x = 0;
   const bars = stretches.map(({ kind, seconds }) => {
     const width = (seconds / whole) * WIDTH;
-    const bar = svg("rect", { class: kind, x, y: 0, width: Math.max(1, width), height: 12 }, svg("title", {}, `${kind} ${roughly(seconds)}`));
+    const bar = svg(
+      "rect",
+      { class: kind, x, y: 0, width: Math.max(1, width), height: 12 },
+      svg("title", {}, `${kind} ${roughly(seconds)}`),
+    );
     x += width;
     return bar;
   });
   const sum = (kind) => stretches.filter((one) => one.kind === kind).reduce((total, one) => total + one.seconds, 0);
   const sums = ["running", "waiting", "paused"].map((kind) => [kind, sum(kind)]).filter(([, seconds]) => seconds > 0);
   const words = sums.map(([kind, seconds]) => `${kind === "paused" ? "put off" : kind} ${span(seconds)}`).join(", ");
-  const drawing = svg("svg", { class: "ribbon", viewBox: `0 0 ${WIDTH} 12`, preserveAspectRatio: "none", role: "img", "aria-label": words }, bars);
-  const key = sums.map(([kind, seconds]) => el("span", { class: `key ${kind}` }, `${kind === "paused" ? "put off" : kind} ${span(seconds)}`));
+  const drawing = svg(
+    "svg",
+    { class: "ribbon", viewBox: `0 0 ${WIDTH} 12`, preserveAspectRatio: "none", role: "img", "aria-label": words },
+    bars,
+  );
+  const key = sums.map(([kind, seconds]) =>
+    el("span", { class: `key ${kind}` }, `${kind === "paused" ? "put off" : kind} ${span(seconds)}`),
+  );
   return el("div", { class: "ribbon-box" }, drawing, el("p", { class: "keys", "aria-hidden": "true" }, key));
 }
 
@@ -91,4 +110,3 @@ function stretchAfter(entry) {
   if (entry.name === "job.started") return "running";
   return ["job.rate_limited", "job.paused"].includes(entry.name) ? "paused" : "waiting";
 }
-
