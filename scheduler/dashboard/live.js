@@ -4,7 +4,7 @@ import { client, enter, isUnauthorized } from "./session.js";
 
 const FLUSH_MS = 250;
 //: More than this in one batch is not told one by one: the page looks anew.
-const MOST = 500;
+const MOST = 5000;
 const POLL_MS = 5000;
 //: A page in the background lets go of its connection: a browser has only six for a service.
 const UNSEEN_MS = 20_000;

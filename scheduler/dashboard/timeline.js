@@ -39,7 +39,7 @@ function item(entry, before) {
   const kind = SIGNS[entry.name] ?? "waiting";
   const passed = before ? between(before.at, entry.at) : 0;
   const gap =
-    before && passed >= 0.0005 ? el("span", { class: "gap" }, `${before.name === "job.started" ? "ran" : "waited"} ${span(passed)}`) : null;
+    before && passed >= 0.0005 ? el("span", { class: "gap" }, gapOf(before, passed)) : null;
   const facts = [
     entry.attempt && entry.name === "job.started" ? `attempt ${entry.attempt}` : null,
     entry.worker && entry.name === "job.started" ? ["on ", said(entry.worker)] : null,
@@ -61,6 +61,11 @@ function item(entry, before) {
     entry.reason ? el("div", { class: "reason" }, said(entry.reason)) : null,
     entry.error ? el("div", { class: "error" }, said(entry.error)) : null,
   );
+}
+
+function gapOf(before, passed) {
+  if (stretchAfter(before) === null) return `${span(passed)} later`;
+  return `${before.name === "job.started" ? "ran" : "waited"} ${span(passed)}`;
 }
 
 /** Waiting, running and put off, to scale. Of a life that is not over the last stretch reaches until now. */
