@@ -38,8 +38,7 @@ export function timeline(entries, job) {
 function item(entry, before) {
   const kind = SIGNS[entry.name] ?? "waiting";
   const passed = before ? between(before.at, entry.at) : 0;
-  const gap =
-    before && passed >= 0.0005 ? el("span", { class: "gap" }, gapOf(before, passed)) : null;
+  const gap = before && passed >= 0.0005 ? el("span", { class: "gap" }, gapOf(before, passed)) : null;
   const facts = [
     entry.attempt && entry.name === "job.started" ? `attempt ${entry.attempt}` : null,
     entry.worker && entry.name === "job.started" ? ["on ", said(entry.worker)] : null,
