@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from scheduler.errors import ConfigError
+from scheduler.job import TERMINAL, Status
 from scheduler.policy import Policy
 from scheduler.pools.messages import Limits
 
@@ -135,6 +136,29 @@ class OwnerSettings(BaseModel):
     max_unfinished: Count | None = Field(None, description="How many unfinished jobs the owner may have; further ones are refused")
 
 
+class WebhookSettings(BaseModel):
+    """``[webhooks.NAME]``"""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    url: str = Field(description="Where to send: https://…, or http://… to an address that allow_networks covers")
+    secret_env: str | None = Field(None, description="The environment variable that holds this receiver's secret, whsec_…")
+    statuses: tuple[Status, ...] = Field(tuple(sorted(TERMINAL)), description="Tell when a job comes to one of these")
+    reasons: tuple[str, ...] = Field((), description="Tell only with one of these reasons; none named: whatever the reason")
+    task_types: tuple[str, ...] = Field((), description="Tell only of jobs of these types; none named: of every type")
+    owner: str | None = Field(None, description="Tell only of this owner's jobs")
+    allow_networks: tuple[str, ...] | None = Field(None, description="Internal networks that this receiver may be in")
+
+
+class WebhookDefaults(_Section):
+    """``[webhook]``"""
+
+    model_config = SettingsConfigDict(env_prefix="SCHEDULER_WEBHOOK_")
+
+    secret_env: str = Field("", description="The environment variable that holds the secret to sign with, whsec_…; empty: there is none")
+    allow_networks: tuple[str, ...] = Field((), description="Internal networks that receivers may be in, as 10.1.0.0/16")
+
+
 class ProviderSettings(_Section):
     """``[provider]``"""
 
@@ -229,12 +253,14 @@ _SECTIONS: dict[str, type[_Section]] = {
     "log": LogSettings,
     "retention": RetentionSettings,
     "api": ApiSettings,
+    "webhook": WebhookDefaults,
 }
 _NAMED: dict[str, type[BaseModel]] = {
     "task_types": TaskTypeSettings,
     "pools": PoolSettings,
     "owners": OwnerSettings,
     "tokens": TokenSettings,
+    "webhooks": WebhookSettings,
 }
 _NOT_SETTINGS = frozenset({"SCHEDULER_CONFIG"})
 
@@ -251,10 +277,12 @@ class Settings(BaseModel):
     log: LogSettings
     retention: RetentionSettings
     api: ApiSettings
+    webhook: WebhookDefaults
     task_types: dict[str, TaskTypeSettings] = {}
     pools: dict[str, PoolSettings] = {}
     owners: dict[str, OwnerSettings] = {}
     tokens: dict[str, TokenSettings] = {}
+    webhooks: dict[str, WebhookSettings] = {}
 
     def policy(self, task_type: str, *, timeout_s: float | None = None, max_attempts: int | None = None, pool: str | None = None) -> Policy:
         """The limits for a task type. The arguments are the handler's own wishes."""
