@@ -57,7 +57,7 @@ class Mover:
     async def begin(self, worker: str) -> None:
         """Before anything runs: a webhook that is new hears of what happens from now on."""
         self._worker = worker
-        end = await self._store.journal_end()
+        _, end = await self._store.journal_span()
 
         def change(document: str | None) -> tuple[str | None, None]:
             stands = _read(document)
@@ -96,6 +96,20 @@ class Mover:
             self._cursors = await self._store.share(DOCUMENT, self._moved(entries[-1].id), self._clock.now())
             return bool(drafts) or len(entries) == PAGE
 
+    async def is_behind(self) -> bool:
+        """Whether there is, or may be, something to tell that is no delivery yet: for a run that ends when nothing is left."""
+        if await self.move():
+            return True
+        if self._cursors is not None:
+            return False
+        stands = await self._stands()  # another has the turn, or died while it had
+        return bool(stands and await self._store.journal(min(stands.values()), limit=1))
+
+    async def end(self) -> None:
+        """Let others have the turn."""
+        if self._clock.monotonic() < self._ends_at:
+            await self._store.take_turn(DUTY, self._worker, self._clock.now(), 0.0)
+
     async def _has_turn(self) -> bool:
         now = self._clock.monotonic()
         if now < self._ask_at:
@@ -105,6 +119,8 @@ class Mover:
             self._cursors = None  # another may have moved on meanwhile
         is_mine = await self._store.take_turn(DUTY, self._worker, self._clock.now(), TURN_S)
         self._ends_at = now + TURN_S if is_mine else float("-inf")
+        if not is_mine:
+            self._cursors = None
         return is_mine
 
     async def _stands(self) -> Cursors:

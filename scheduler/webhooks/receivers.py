@@ -43,14 +43,16 @@ class Receivers:
 
     def check(self) -> None:
         """Raises ``ConfigError`` for what would keep a delivery from being made."""
+        _ = self._networks, self._named  # reading them is the check
         if self._defaults.secret_env:
-            self._signer  # noqa: B018 - reading it is the check
-        self._named  # noqa: B018
+            _ = self._signer
 
     def admit(self, url: str) -> None:
         """Whether a job may name ``url``. Raises ``InvalidJobError`` that says why not."""
         if not self._defaults.secret_env:
-            raise InvalidJobError("webhook: there is no secret to sign with: name the environment variable that holds it in [webhook] secret_env")
+            raise InvalidJobError(
+                "webhook: there is no secret to sign with: name the environment variable that holds it in [webhook] secret_env"
+            )
         try:
             place_of(url, self._networks)
         except ValueError as error:
@@ -68,7 +70,9 @@ class Receivers:
         """The receiver of ``[webhooks.NAME]``. Raises ``UndeliverableError`` if the configuration has none by now."""
         receiver = self._named.get(name)
         if receiver is None:
-            raise UndeliverableError(f"[webhooks.{name}] is not configured here: put it back and retry this job, or cancel it", "webhook_unknown")
+            raise UndeliverableError(
+                f"[webhooks.{name}] is not configured here: put it back and retry this job, or cancel it", "webhook_unknown"
+            )
         return receiver
 
     @cached_property

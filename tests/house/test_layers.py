@@ -72,6 +72,7 @@ MOVING_PARTS = """
     dispatcher
     retention
     janitor
+    webhooks.*
     heartbeat
     service
 """
