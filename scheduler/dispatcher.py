@@ -189,7 +189,8 @@ class Dispatcher:
         now = self._clock.monotonic()
         wants: list[Want] = []
         if now >= self._next_start:
-            wants = share_out(self._lanes.values(), self._free(), self._most(), self._pool_room(), now)
+            most = self._most()
+            wants = share_out(self._lanes.values(), min(self._free(), most), self._pool_room(), now, most)
         if self._is_look_due(now) and (not wants or now >= self._next_look + _LOOK_LATE_S):
             await self._look()
             return True

@@ -189,8 +189,6 @@ class ContentFilteredError(ProviderRefusedError):
 class UndeliverableError(ProviderRefusedError):
     """A webhook will never be taken; ``reason`` says why: ``receiver_gone``, ``address_refused`` or ``webhook_unknown``."""
 
-    reason = "undeliverable"
-
     def __init__(self, message: str, reason: str) -> None:
         super().__init__(message)
         self.reason = reason

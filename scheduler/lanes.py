@@ -58,17 +58,15 @@ def calls_of(pool: str) -> str:
     return f"{pool}\ncalls"
 
 
-def share_out(lanes: Iterable[Lane], free: int, most: int, pool_room: dict[str, int], now: float) -> list[Want]:
-    """Wants for at most ``most`` jobs, ``free`` of them in slots: only of lanes that are ready, have room and are not held by a delay.
+def share_out(lanes: Iterable[Lane], free: int, pool_room: dict[str, int], now: float, most: float = float("inf")) -> list[Want]:
+    """Wants for at most ``free`` jobs: only of lanes that are ready, have room and are not held by a delay.
 
+    Lanes aside have no part in ``free``; with theirs it is at most ``most`` jobs.
     ``pool_room`` is how many more jobs may run on each limited pool; it is used up.
     """
     candidates = [lane for lane in lanes if lane.ready and lane.next_start <= now and lane.room() >= 1]
     inside = [lane for lane in candidates if not lane.aside]
-    if len(inside) == 1:
-        shares = {inside[0].task_type: _alone(inside[0], min(free, most), pool_room)}
-    else:
-        shares = _in_turns(inside, min(free, most), pool_room)
+    shares = {inside[0].task_type: _alone(inside[0], free, pool_room)} if len(inside) == 1 else _in_turns(inside, free, pool_room)
     if len(inside) < len(candidates):
         for lane in candidates:
             if lane.aside:
@@ -81,7 +79,7 @@ def share_out(lanes: Iterable[Lane], free: int, most: int, pool_room: dict[str, 
     ]
 
 
-def _alone(lane: Lane, free: int, pool_room: dict[str, int]) -> int:
+def _alone(lane: Lane, free: float, pool_room: dict[str, int]) -> int:
     room = min(free, lane.room(), 1 if lane.delay_s else free)
     room = min(room, *(pool_room[name] for name in lane.limits if name in pool_room), room)
     return max(int(room), 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,6 +15,7 @@ from scheduler.webhooks.guard import Networks, Place, networks_of, place_of
 from scheduler.webhooks.signing import Signer, signer_from
 
 T = TypeVar("T")
+_NAME = re.compile(r"[A-Za-z0-9_.-]{1,128}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +87,7 @@ class Receivers:
 
     @cached_property
     def _named(self) -> dict[str, Receiver]:
-        return {name: self._receiver(settings, f"[webhooks.{name}]") for name, settings in self._settings.items()}
+        return {name: self._receiver(settings, f"[webhooks.{_name(name)}]") for name, settings in self._settings.items()}
 
     def _receiver(self, settings: WebhookSettings, where: str) -> Receiver:
         allowed = settings.allow_networks
@@ -96,6 +98,12 @@ class Receivers:
         if not self._defaults.secret_env:
             raise ConfigError(f"{where}: name the environment variable that holds its secret in secret_env, here or in [webhook]")
         return Receiver(place, networks, self._signer)
+
+
+def _name(name: str) -> str:
+    if not _NAME.fullmatch(name):
+        raise ConfigError(f"[webhooks.{name!r}]: use 1 to 128 letters, digits, '_', '-' or '.' for its name")
+    return name
 
 
 def _configured(where: str, parse: Callable[[], T]) -> T:

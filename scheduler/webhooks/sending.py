@@ -98,7 +98,7 @@ class Sender:
             extensions={"timeout": wait, "sni_hostname": place.host},  # the certificate must be the host's, not the address's
         )
         context = self._context or ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # without TLS any will do: this one trusts nobody
-        async with httpx.AsyncHTTPTransport(verify=context, trust_env=False) as transport:
+        async with httpx.AsyncHTTPTransport(verify=context) as transport:
             response = await transport.handle_async_request(request)
             try:
                 await self._let_finish(response.stream)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import json
+import sqlite3
 import time
+from contextlib import closing
 from itertools import pairwise
 from typing import Any
 
@@ -14,11 +16,12 @@ from standardwebhooks import Webhook
 
 from scheduler import ConfigError, InvalidJobError, InvalidRequestError, JobContext, NewJob, Registry, Scheduler, Status
 from scheduler.clock import LoopClock
+from scheduler.events import JobStarted
 from scheduler.job import Job
 from scheduler.settings import load
 from scheduler.webhooks.deliveries import WAITS_S
 from scheduler.webhooks.filters import DELIVER
-from scheduler.webhooks.mover import DOCUMENT, Mover
+from scheduler.webhooks.mover import DOCUMENT, DUTY, TURN_S, Mover
 from tests.support.engine import Engine, engine
 from tests.support.provider_server import Drip, Hang, ProviderServer, Reply, Request
 from tests.support.virtual_time import in_virtual_time
@@ -132,9 +135,21 @@ async def test_a_webhook_tells_of_what_happens_from_its_first_start_on(sqlite: s
         async with engine(working(), sqlite) as at:  # run by somebody who knows of no webhooks
             await at.scheduler.run(until_empty=True)
         assert server.requests == []
-        async with engine(working(), sqlite, **hooks(server)) as at:
+        tables = hooks(server)
+        tables["webhooks"]["new"] = {"url": server.url + "/new"}
+        async with engine(working(), sqlite, **tables) as at:
             await at.scheduler.run(until_empty=True)
-        assert [body["data"]["target_id"] for body in told(server)] == ["after"]
+            assert [(request.path, request.body["data"]["target_id"]) for request in server.requests] == [("/crm", "after")]
+
+
+@in_virtual_time
+async def test_a_run_until_empty_tells_what_a_worker_that_died_in_its_turn_did_not(store: str) -> None:
+    async with ProviderServer(FINE) as server, engine(working(), store, **hooks(server)) as at:
+        await at.scheduler.run(until_empty=True)
+        await at.scheduler.enqueue("work", payload={})
+        assert await at.scheduler.store.take_turn(DUTY, "dead", at.scheduler.clock.now(), TURN_S)
+        await at.scheduler.run(until_empty=True)
+        assert len(server.requests) == 1
 
 
 @in_virtual_time
@@ -290,6 +305,30 @@ async def test_receivers_that_hang_or_drip_take_nobodys_slots(store: str) -> Non
 
 
 @in_virtual_time
+async def test_a_bounded_slice_starts_no_more_than_it_may_deliveries_included(store: str) -> None:
+    async with ProviderServer(FINE) as server, engine(working(), store, **hooks(server)) as at:
+        await at.scheduler.run(until_empty=True)
+        await at.scheduler.enqueue_many(NewJob("work", "", str(n), {}) for n in range(4))
+        started = len(at.history.of(JobStarted))
+        for _ in range(4):
+            await at.scheduler.run(max_jobs=2)
+            started, before = len(at.history.of(JobStarted)), started
+            assert started - before == 2
+        assert len(server.requests) == 4
+
+
+@in_virtual_time
+async def test_a_service_without_slots_delivers_nothing(store: str) -> None:
+    async with ProviderServer(FINE) as server, engine(working(), store, scheduler={"concurrency": 0}, **hooks(server)) as at:
+        async with at.running():
+            await anyio.sleep(5.0)
+            await at.scheduler.cancel((await at.scheduler.enqueue("work", payload={})).job_id)
+            await anyio.sleep(60.0)
+        assert [job.status for job in await deliveries(at)] == [Status.PENDING]
+        assert server.requests == []
+
+
+@in_virtual_time
 async def test_of_deliveries_nothing_is_told(store: str) -> None:
     async with ProviderServer(Reply(410)) as server, engine(working(), store, **hooks(server)) as at:
         await at.scheduler.enqueue("work", payload={})
@@ -340,6 +379,17 @@ async def test_a_job_may_name_who_is_told_of_its_end(store: str, fails: bool) ->
         assert (data["job_id"], data["owner"], data["result"]) == (receipt.job_id, "acme", None if fails else {"fails": False})
         (job,) = await deliveries(at)
         assert (job.status, job.owner, job.target_id) == (Status.COMPLETED, "acme", receipt.job_id)
+
+
+@pytest.mark.parametrize("unique_key", [None, "k"])
+@in_virtual_time
+async def test_in_a_transaction_of_ones_own_both_are_stored_or_neither(sqlite: str, unique_key: str | None) -> None:
+    async with engine(working(), sqlite, webhook=WEBHOOK) as at:
+        with closing(sqlite3.connect(sqlite.removeprefix("sqlite:///"))) as connection:
+            for finish, expected in ((connection.rollback, 0), (connection.commit, 2)):
+                await at.scheduler.enqueue("work", webhook="https://h.example/", unique_key=unique_key, connection=connection)
+                finish()
+                assert len(await at.scheduler.jobs()) == expected
 
 
 @in_virtual_time
