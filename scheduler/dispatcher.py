@@ -187,10 +187,7 @@ class Dispatcher:
     async def run_once(self, slots: Slots[Attempt]) -> bool:
         """One turn: claim and start, else look at the store if that is due. True if there may be more to do at once."""
         now = self._clock.monotonic()
-        wants: list[Want] = []
-        if now >= self._next_start:
-            most = self._most()
-            wants = share_out(self._lanes.values(), min(self._free(), most), self._pool_room(), now, most)
+        wants = self._wants(now) if now >= self._next_start else []
         if self._is_look_due(now) and (not wants or now >= self._next_look + _LOOK_LATE_S):
             await self._look()
             return True
@@ -332,7 +329,7 @@ class Dispatcher:
 
     async def _is_drained(self) -> bool:
         """Whether nothing is left that this service could ever run."""
-        if self._has_unrecorded() or any(self._can_run(lane) and lane.ready for lane in self._lanes.values()):
+        if self._is_busy():
             return False
         closed = {window.scope for window in await self._store.pauses() if window.until == float("inf")}
         for task_type in await movable(self._store, closed):
@@ -343,7 +340,11 @@ class Dispatcher:
                 self._can_run(lane) and not closed.intersection(lane.scopes) and await has_of(self._store, task_type, lane.target_types)
             ):
                 return False
-        return self.ask_for_more is None or not await self.ask_for_more()
+        # Busy again, perhaps: what there was more of may have been enqueued while this was asked.
+        return self.ask_for_more is None or not (await self.ask_for_more() or self._is_busy())
+
+    def _is_busy(self) -> bool:
+        return self._has_unrecorded() or any(self._can_run(lane) and lane.ready for lane in self._lanes.values())
 
     def _has_unrecorded(self) -> bool:
         """Whether some attempt's outcome is still to come. One that ignores its cancellation has had its outcome."""
@@ -365,8 +366,9 @@ class Dispatcher:
         aside = sum(lane.running for lane in self._lanes.values() if lane.aside)
         return min(self._engine.concurrency - len(self.running) + aside, at_a_time)
 
-    def _most(self) -> int:
-        return int(min(self._engine.batch_size, self._bounds.may_start)) if self._engine.concurrency else 0
+    def _wants(self, now: float) -> list[Want]:
+        most = int(min(self._engine.batch_size, self._bounds.may_start)) if self._engine.concurrency else 0
+        return share_out(self._lanes.values(), min(self._free(), most), self._pool_room(), now, most)
 
     def _pool_room(self) -> dict[str, int]:
         room = {name: pool.concurrency for name, pool in self._settings.pools.items() if pool.concurrency is not None}
