@@ -24,10 +24,11 @@ from scheduler.health import Health
 from scheduler.job import UNFINISHED
 from scheduler.keeper import Keeper
 from scheduler.lanes import Lane, calls_of, share_out
+from scheduler.named import TaskTypeSettings
 from scheduler.outcome import Cancelled, Interrupted, TimedOut
 from scheduler.registry import Routes
 from scheduler.remaining import has_of, movable
-from scheduler.settings import Settings, TaskTypeSettings
+from scheduler.settings import Settings
 from scheduler.settler import Ended, Settler
 from scheduler.slots import Slots
 from scheduler.stores.base import Claim, Store, Want

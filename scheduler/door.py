@@ -16,8 +16,8 @@ from typing import Any
 from scheduler.errors import InvalidJobError
 from scheduler.ids import job_id
 from scheduler.job import Draft, NewJob
+from scheduler.named import OwnerSettings
 from scheduler.registry import Resources, Route, Routes, fingerprint
-from scheduler.settings import OwnerSettings
 from scheduler.values import check_int, check_text, decode_json, encode_json
 from scheduler.webhooks.filters import DELIVER
 

@@ -31,10 +31,11 @@ from scheduler.identity import this_worker
 from scheduler.janitor import Janitor
 from scheduler.job import Draft, NewJob
 from scheduler.keeper import Keeper
+from scheduler.named import TaskTypeSettings
 from scheduler.offers import Offer, Offers
 from scheduler.registry import Resources, Routes
 from scheduler.scribe import Scribe
-from scheduler.settings import Settings, TaskTypeSettings
+from scheduler.settings import Settings
 from scheduler.settler import Settler
 from scheduler.slots import Slots
 from scheduler.stores.base import Store

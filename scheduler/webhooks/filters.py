@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from scheduler.job import Status
 from scheduler.journal import Entry
-from scheduler.settings import WebhookSettings
+from scheduler.named import WebhookSettings
 
 #: The task type of deliveries: of them nothing is told, or a webhook would tell of itself without end.
 DELIVER = "deliver_webhook"

@@ -9,7 +9,8 @@ from functools import cached_property
 from typing import TypeVar
 
 from scheduler.errors import ConfigError, InvalidJobError, UndeliverableError
-from scheduler.settings import Settings, WebhookSettings
+from scheduler.named import WebhookSettings
+from scheduler.settings import Settings
 from scheduler.webhooks.filters import Filter, filter_of
 from scheduler.webhooks.guard import Networks, Place, networks_of, place_of
 from scheduler.webhooks.signing import Signer, signer_from

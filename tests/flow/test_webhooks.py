@@ -15,7 +15,9 @@ import pytest
 from standardwebhooks import Webhook
 
 from scheduler import ConfigError, InvalidJobError, InvalidRequestError, JobContext, NewJob, Registry, Scheduler, Status
+from scheduler.cli.tally import Tally
 from scheduler.clock import LoopClock
+from scheduler.errors import IdempotencyConflictError
 from scheduler.events import JobStarted
 from scheduler.job import Job
 from scheduler.settings import load
@@ -339,6 +341,17 @@ async def test_of_deliveries_nothing_is_told(store: str) -> None:
 
 
 @in_virtual_time
+async def test_a_command_that_waits_for_its_jobs_does_not_wait_for_who_is_told_of_them(store: str) -> None:
+    async with ProviderServer(Reply(500)) as server, engine(working(), store, **hooks(server)) as at:
+        tally = Tally(expecting=True)
+        tally.follow(at.scheduler.events)
+        await at.scheduler.enqueue("work", payload={})
+        await at.scheduler.run(until_empty=True)
+        assert [job.status for job in await deliveries(at)] == [Status.RETRY_AI]
+        assert (tally.open, sum(tally.ends.values())) == ({}, 1)
+
+
+@in_virtual_time
 async def test_a_receiver_that_was_taken_out_ends_its_deliveries(sqlite: str) -> None:
     async with ProviderServer(Reply(500)) as server:
         async with engine(working(), sqlite, **hooks(server)) as at:
@@ -401,6 +414,18 @@ async def test_who_enqueues_a_unique_job_again_is_told_of_the_one_that_stands(st
             assert (again.job_id, again.created) == (first.job_id, False)
         await at.scheduler.run(until_empty=True)
         assert sorted(request.path for request in server.requests) == ["/a", "/b"]
+
+
+@in_virtual_time
+async def test_a_request_that_is_sent_again_has_one_job_and_one_delivery(store: str) -> None:
+    async with ProviderServer(FINE) as server, engine(working(), store, webhook=WEBHOOK) as at:
+        for _ in range(2):
+            await at.scheduler.enqueue("work", payload={}, request_key="r", webhook=server.url + "/a")
+        with pytest.raises(IdempotencyConflictError):
+            await at.scheduler.enqueue("work", payload={}, request_key="r", webhook=server.url + "/b")
+        await at.scheduler.run(until_empty=True)
+        assert [request.path for request in server.requests] == ["/a"]
+        assert len(await deliveries(at)) == 1
 
 
 @in_virtual_time

@@ -36,6 +36,7 @@ PORTS = """
     ids
     events.*
     registry
+    named
     settings
     stores.query
     stores.base

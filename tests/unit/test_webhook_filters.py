@@ -9,7 +9,7 @@ import pytest
 
 from scheduler.job import TERMINAL, Status
 from scheduler.journal import Entry
-from scheduler.settings import WebhookSettings
+from scheduler.named import WebhookSettings
 from scheduler.webhooks.filters import DELIVER, filter_of
 
 FAILED = Entry(7, 1.0, "job.failed", 3, "j", "topics", "doc", "1", "acme", None, "failed_ai", "auth", "AuthError: no", 2, "w")
