@@ -10,7 +10,7 @@ Does not belong here: what an attempt does (``attempt.py``), what its end means 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Literal
 
 import anyio
@@ -24,13 +24,14 @@ from scheduler.health import Health
 from scheduler.job import UNFINISHED
 from scheduler.keeper import Keeper
 from scheduler.lanes import Lane, calls_of, share_out
+from scheduler.named import TaskTypeSettings
 from scheduler.outcome import Cancelled, Interrupted, TimedOut
 from scheduler.registry import Routes
-from scheduler.remaining import movable
-from scheduler.settings import Settings, TaskTypeSettings
+from scheduler.remaining import has_of, movable
+from scheduler.settings import Settings
 from scheduler.settler import Ended, Settler
 from scheduler.slots import Slots
-from scheduler.stores.base import Claim, JobQuery, Store
+from scheduler.stores.base import Claim, Store, Want
 
 #: A handler that goes on so many seconds after its cancellation ignores it.
 UNRESPONSIVE_S = 5.0
@@ -83,6 +84,8 @@ class Dispatcher:
         self._grace_ends = float("inf")
         self._failing = False
         self._bounds = Bounds(Limits(), 0.0, 0.0)
+        #: Asked when nothing is left to do: whether what was done makes more.
+        self.ask_for_more: Callable[[], Awaitable[bool]] | None = None
 
     # -- the inbox: plain calls in the same loop, each a note and a ring
 
@@ -185,7 +188,7 @@ class Dispatcher:
     async def run_once(self, slots: Slots[Attempt]) -> bool:
         """One turn: claim and start, else look at the store if that is due. True if there may be more to do at once."""
         now = self._clock.monotonic()
-        wants = share_out(self._lanes.values(), self._free(), self._pool_room(), now) if now >= self._next_start else []
+        wants = self._wants(now) if now >= self._next_start else []
         if self._is_look_due(now) and (not wants or now >= self._next_look + _LOOK_LATE_S):
             await self._look()
             return True
@@ -327,23 +330,22 @@ class Dispatcher:
 
     async def _is_drained(self) -> bool:
         """Whether nothing is left that this service could ever run."""
-        if self._has_unrecorded() or any(self._can_run(lane) and lane.ready for lane in self._lanes.values()):
+        if self._is_busy():
             return False
         closed = {window.scope for window in await self._store.pauses() if window.until == float("inf")}
         for task_type in await movable(self._store, closed):
             lane = self._lanes.get(task_type)
-            if lane is None and self._engine.unknown_routes == "leave":
+            if (lane is None and self._engine.unknown_routes == "leave") or (lane is not None and lane.aside):
                 continue
-            if lane is None or (self._can_run(lane) and not closed.intersection(lane.scopes) and await self._is_ours(lane)):
+            if lane is None or (
+                self._can_run(lane) and not closed.intersection(lane.scopes) and await has_of(self._store, task_type, lane.target_types)
+            ):
                 return False
-        return True
+        # Busy again, perhaps: what there was more of may have been enqueued while this was asked.
+        return self.ask_for_more is None or not (await self.ask_for_more() or self._is_busy())
 
-    async def _is_ours(self, lane: Lane) -> bool:
-        """Whether a lane that has unfinished jobs has any of the target types that are handled here."""
-        if lane.target_types is None:
-            return True
-        own = [JobQuery(statuses=UNFINISHED, task_types=frozenset({lane.task_type}), target_type=name) for name in lane.target_types]
-        return any([await self._store.count(query) for query in own])
+    def _is_busy(self) -> bool:
+        return self._has_unrecorded() or any(self._can_run(lane) and lane.ready for lane in self._lanes.values())
 
     def _has_unrecorded(self) -> bool:
         """Whether some attempt's outcome is still to come. One that ignores its cancellation has had its outcome."""
@@ -362,7 +364,12 @@ class Dispatcher:
 
     def _free(self) -> int:
         at_a_time = 1 if self._engine.dispatch_delay_s else self._engine.batch_size
-        return int(min(self._engine.concurrency - len(self.running), at_a_time, self._bounds.may_start))
+        aside = sum(lane.running for lane in self._lanes.values() if lane.aside)
+        return min(self._engine.concurrency - len(self.running) + aside, at_a_time)
+
+    def _wants(self, now: float) -> list[Want]:
+        most = int(min(self._engine.batch_size, self._bounds.may_start)) if self._engine.concurrency else 0
+        return share_out(self._lanes.values(), min(self._free(), most), self._pool_room(), now, most)
 
     def _pool_room(self) -> dict[str, int]:
         room = {name: pool.concurrency for name, pool in self._settings.pools.items() if pool.concurrency is not None}
@@ -380,9 +387,11 @@ class Dispatcher:
     def _new_lane(self, task_type: str, *, ready: bool = False) -> Lane:
         own = self._settings.task_types.get(task_type, TaskTypeSettings())
         leave = self._engine.unknown_routes == "leave"
+        aside = self._routes.aside(task_type)
         return Lane(
             task_type=task_type,
-            limit=own.concurrency,
+            limit=aside if own.concurrency is None else own.concurrency,
+            aside=aside is not None,
             delay_s=own.dispatch_delay_s or 0.0,
             pool=own.pool if own.pool is not None else self._routes.pool(task_type),
             target_types=self._routes.target_types(task_type) if leave else None,

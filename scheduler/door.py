@@ -16,9 +16,10 @@ from typing import Any
 from scheduler.errors import InvalidJobError
 from scheduler.ids import job_id
 from scheduler.job import Draft, NewJob
+from scheduler.named import OwnerSettings
 from scheduler.registry import Resources, Route, Routes, fingerprint
-from scheduler.settings import OwnerSettings
 from scheduler.values import check_int, check_text, decode_json, encode_json
+from scheduler.webhooks.filters import DELIVER
 
 #: A job may wait for so many others by name.
 MAX_AFTER = 1_000
@@ -53,6 +54,7 @@ class Door:
             after,
             if_failed,
             request_key,
+            _webhook,  # whoever stores the draft stores the delivery as well
         ) = new
         try:
             names = self._known(task_type, target_type)
@@ -93,6 +95,8 @@ class Door:
         check_text(task_type, "task_type")
         if not task_type or task_type.startswith("pool:"):
             raise InvalidJobError(f"task_type {task_type!r} is not a name: give the name that its handler is registered under")
+        if task_type == DELIVER:
+            raise InvalidJobError(f"{DELIVER} jobs are made by the scheduler: give a job webhook=URL, or configure [webhooks.NAME]")
         target_type = check_text(target_type or "", "target_type")
         route = self._routes.find(task_type, target_type)
         return task_type, target_type, None if route is None or route.freshness is None else route
@@ -113,6 +117,7 @@ def _request(key: Any, new: NewJob, draft: Draft) -> tuple[str, str]:
     if isinstance(new.run_after, timedelta):
         when = f"in {new.run_after.total_seconds()}"
     sent = [*draft[1:4], payload, draft.priority, when, *draft[7:11], draft.force, draft.batch, draft.after, draft.if_failed]
+    sent += [new.webhook] if new.webhook is not None else []
     text = json.dumps(sent, sort_keys=True, separators=(",", ":"))
     return _filled(key, "request_key"), hashlib.sha256(text.encode()).hexdigest()
 

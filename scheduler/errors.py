@@ -20,11 +20,13 @@
         │   ├── PoolHeldError           raised by job.pool.request: let it pass
         │   └── QuotaExhaustedError     budget or billing stop: pause for long, tell the operator
         ├── InvalidOutputError          the answer does not fit; counted and tried again
+        ├── DeliveryError               a webhook's receiver did not take it; counted and tried again
         └── ProviderRefusedError        refused for good: no second try
             ├── AuthError
             ├── InvalidRequestError
             ├── ContextTooLongError
-            └── ContentFilteredError
+            ├── ContentFilteredError
+            └── UndeliverableError      a webhook that will never be taken
 
 What does not belong here: deciding what an error means for a job (``decide.py``) and
 reading provider answers (``pools/answers.py``).
@@ -153,6 +155,12 @@ class InvalidOutputError(AIProviderError):
     reason = "invalid_output"
 
 
+class DeliveryError(AIProviderError):
+    """A webhook's receiver did not take it: unreachable, too slow, or an answer that is no 2xx. Counted and tried again, for hours."""
+
+    reason = "delivery_failed"
+
+
 class ProviderRefusedError(AIProviderError):
     """The provider refused for good: the job ends as ``failed_ai`` without a second try."""
 
@@ -181,3 +189,11 @@ class ContentFilteredError(ProviderRefusedError):
     """The provider's policy filter refused the input or the answer."""
 
     reason = "content_filtered"
+
+
+class UndeliverableError(ProviderRefusedError):
+    """A webhook will never be taken; ``reason`` says why: ``receiver_gone``, ``address_refused`` or ``webhook_unknown``."""
+
+    def __init__(self, message: str, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason

@@ -86,6 +86,7 @@ class NewJob(NamedTuple):
     ``if_failed`` says what becomes of it if one of those failed or was cancelled: ``"fail"``, ``"cancel"``, or ``"run"`` anyway.
     ``request_key`` names this very request, for a caller that may have to send it again: for a day the owner gets the same job for the
     same key and body, whatever became of the job, and ``IdempotencyConflictError`` for another body.
+    ``webhook`` is a URL that is told how the job ended; jobs in bulk take none.
 
     A named tuple, as ``Draft``, ``Receipt`` and ``Job`` are: one is made for every job, and a frozen dataclass costs four
     to seven times as much.
@@ -106,6 +107,7 @@ class NewJob(NamedTuple):
     after: Sequence[str] = ()
     if_failed: str = "fail"
     request_key: str | None = None
+    webhook: str | None = None
 
 
 class Draft(NamedTuple):

@@ -19,7 +19,8 @@ class Lane:
     """One task type. ``ready``: it may have due jobs, as far as known; ``calls``: its handlers may wait for their pool's quota;
     ``avoid``: jobs that should not be its next probe.
 
-    ``limit`` is this process's, ``cap`` that of all workers together, which only the store can keep. Times are monotonic seconds.
+    ``limit`` is this process's, ``cap`` that of all workers together, which only the store can keep. ``aside``: its jobs take none of the
+    process's slots, ``limit`` alone bounds them. Times are monotonic seconds.
     """
 
     task_type: str
@@ -30,6 +31,7 @@ class Lane:
     cap: int | None = None
     running: int = 0
     calls: bool = True
+    aside: bool = False
     avoid: tuple[str, ...] = ()
     ready: bool = False
     next_start: float = 0.0
@@ -56,16 +58,19 @@ def calls_of(pool: str) -> str:
     return f"{pool}\ncalls"
 
 
-def share_out(lanes: Iterable[Lane], free: int, pool_room: dict[str, int], now: float) -> list[Want]:
+def share_out(lanes: Iterable[Lane], free: int, pool_room: dict[str, int], now: float, most: float = float("inf")) -> list[Want]:
     """Wants for at most ``free`` jobs: only of lanes that are ready, have room and are not held by a delay.
 
+    Lanes aside have no part in ``free``; with theirs it is at most ``most`` jobs.
     ``pool_room`` is how many more jobs may run on each limited pool; it is used up.
     """
     candidates = [lane for lane in lanes if lane.ready and lane.next_start <= now and lane.room() >= 1]
-    if len(candidates) == 1:
-        shares = {candidates[0].task_type: _alone(candidates[0], free, pool_room)}
-    else:
-        shares = _in_turns(candidates, free, pool_room)
+    inside = [lane for lane in candidates if not lane.aside]
+    shares = {inside[0].task_type: _alone(inside[0], free, pool_room)} if len(inside) == 1 else _in_turns(inside, free, pool_room)
+    if len(inside) < len(candidates):
+        for lane in candidates:
+            if lane.aside:
+                shares[lane.task_type] = _alone(lane, most - sum(shares.values()), pool_room)
     # The first of a pool's lanes may get its only probe: the one whose last start is longest ago.
     return [
         Want(lane.task_type, shares[lane.task_type], lane.scopes, lane.target_types, lane.cap, lane.avoid)
@@ -74,7 +79,7 @@ def share_out(lanes: Iterable[Lane], free: int, pool_room: dict[str, int], now: 
     ]
 
 
-def _alone(lane: Lane, free: int, pool_room: dict[str, int]) -> int:
+def _alone(lane: Lane, free: float, pool_room: dict[str, int]) -> int:
     room = min(free, lane.room(), 1 if lane.delay_s else free)
     room = min(room, *(pool_room[name] for name in lane.limits if name in pool_room), room)
     return max(int(room), 0)

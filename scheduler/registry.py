@@ -40,6 +40,7 @@ class Route:
     timeout_s: float | None
     max_attempts: int | None
     freshness: Freshness | None
+    aside: int | None = None
 
     @property
     def name(self) -> str:
@@ -102,6 +103,7 @@ class Registry:
         timeout_s: float | None = None,
         max_attempts: int | None = None,
         freshness: Freshness | None = None,
+        aside: int | None = None,
     ) -> Callable[[H], H]:
         """Register the decorated function; sync functions run in threads.
 
@@ -111,6 +113,8 @@ class Registry:
         override ``[scheduler]`` and are overridden by ``[task_types.NAME]``.
         ``freshness(payload, resources)`` returns what the result depends on, beside the route: a
         target whose last completed job had the same is not run again unless forced.
+        ``aside``: jobs of this type only wait for somebody, and take none of the process's slots; so many run at once unless
+        ``[task_types.NAME] concurrency`` says otherwise, and a run until empty does not wait for another try of theirs.
 
         Raises ``ConfigError`` for names, limits or functions that cannot work.
         """
@@ -135,6 +139,7 @@ class Registry:
                     timeout_s=timeout_s,
                     max_attempts=max_attempts,
                     freshness=freshness,
+                    aside=aside,
                 )
             )
             return function
@@ -200,6 +205,10 @@ class Routes:
     def pool(self, task_type: str) -> str | None:
         """The pool that a task type's handlers name."""
         return next((route.pool for (task, _), route in self._table.items() if task == task_type), None)
+
+    def aside(self, task_type: str) -> int | None:
+        """How many jobs of a type run at once beside the process's slots; None if they take those."""
+        return next((route.aside for (task, _), route in self._table.items() if task == task_type), None)
 
     def __iter__(self) -> Any:
         return iter(sorted(self._table.values(), key=lambda route: (route.task_type, route.target_type or "")))

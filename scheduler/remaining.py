@@ -40,6 +40,14 @@ async def movable(store: Store, closed: Iterable[str]) -> list[str]:
     return [task_type for task_type, count in counts.items() if count > 0]
 
 
+async def has_of(store: Store, task_type: str, target_types: Iterable[str] | None) -> bool:
+    """Whether a task type that has unfinished jobs has any of these target types; None stands for all."""
+    if target_types is None:
+        return True
+    own = [JobQuery(statuses=UNFINISHED, task_types=frozenset({task_type}), target_type=name) for name in target_types]
+    return any([await store.count(query) for query in own])
+
+
 async def _by_type(store: Store, query: JobQuery) -> Counter[str]:
     counts: Counter[str] = Counter()
     for tally in await store.count(query):

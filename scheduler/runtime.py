@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from random import Random
 from types import TracebackType
 from typing import Any
@@ -45,6 +46,7 @@ from scheduler.stores import open_store
 from scheduler.stores.base import JobQuery, Store
 from scheduler.stores.extras import Joins
 from scheduler.values import check_text
+from scheduler.webhooks.desk import ALONE, WebhookDesk
 from scheduler.why import Why
 
 
@@ -55,7 +57,8 @@ class Scheduler:
         self, settings: Settings, routes: Registry, store: Store, *, clock: Clock, rng: Random, logs: LogWriter | None, events: Events
     ) -> None:
         self.settings = settings
-        self.routes = routes.freeze()
+        self._webhooks = WebhookDesk(settings, store, clock)
+        self.routes = self._webhooks.routes(routes)
         self.events = events
         self.store = store
         self.clock = clock
@@ -129,9 +132,10 @@ class Scheduler:
         after: Sequence[str] = (),
         if_failed: str = "fail",
         request_key: str | None = None,
+        webhook: str | None = None,
         connection: Any = None,
     ) -> Receipt:
-        """Store one job; durable when this returns. See ``NewJob`` for the arguments.
+        """Store one job; durable when this returns. See ``NewJob`` for the arguments; ``webhook`` needs ``[webhook] secret_env``.
 
         With ``connection``, a connection to the store's own database with a transaction open (asyncpg; sqlite3 or
         aiosqlite), the job is part of that transaction: it exists when and if that commits. As only its owner knows
@@ -141,15 +145,16 @@ class Scheduler:
         """
         new = NewJob(
             task_type, target_type, target_id, payload, priority, run_after, unique_key, owner, max_attempts, timeout_s, force,
-            batch, after, if_failed, request_key,
+            batch, after, if_failed, request_key, webhook,
         )  # fmt: skip
         now = self.clock.now()
         draft = self._door.draft(new, now)
-        if connection is None:
-            return (await self._store_drafts([draft], now))[0]
-        if not isinstance(self.store, Joins):
-            raise ConfigError(f"{self.store.url} has no transactions to take part in: use sqlite:///FILE or postgresql://…")
-        return (await self.store.enqueue_within(connection, [draft], now))[0]
+        store = self._store_drafts
+        if connection is not None:
+            if not isinstance(self.store, Joins):
+                raise ConfigError(f"{self.store.url} has no transactions to take part in: use sqlite:///FILE or postgresql://…")
+            store = partial(self.store.enqueue_within, connection)
+        return (await store([draft], now))[0] if webhook is None else await self._webhooks.enqueue(draft, webhook, store, now)
 
     def enqueue_many(self, jobs: Iterable[NewJob] | AsyncIterable[NewJob]) -> Bulk:
         """Store many jobs, a thousand a transaction, as they stream in.
@@ -178,6 +183,8 @@ class Scheduler:
     def _draft_now(self, new: NewJob) -> Draft:
         if not isinstance(new, NewJob):
             raise InvalidJobError(f"enqueue_many takes NewJob records, not {type(new).__name__}")
+        if new.webhook is not None:
+            raise InvalidJobError(ALONE)
         return self._door.draft(new, self.clock.now())
 
     async def _store_drafts(self, drafts: list[Draft], now: float) -> list[Receipt]:
@@ -360,7 +367,8 @@ class Scheduler:
             if bound is not None and not bound > 0:
                 raise SchedulerError(f"{what} must be above 0, not {bound!r}")
         self._service = Service(
-            self.store, self.routes, self.settings, self.resources, self.events, self.clock, self._rng, self.logger, self._draft_now
+            self.store, self.routes, self.settings, self.resources, self.events, self.clock, self._rng, self.logger, self._draft_now,
+            self._webhooks.mover(self._store_drafts, self.resources),
         )  # fmt: skip
         try:
             await self._service.run(Limits(until_empty or max_seconds is not None or max_jobs is not None, max_seconds, max_jobs))

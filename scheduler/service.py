@@ -4,7 +4,7 @@
         ▲                                                 │
         └───────────── hints, slots given back ───────────┘
     heartbeat (thread): renews the lease, reports who blocks     janitor: takes back, gives up, prunes
-    scribe: progress and checkpoints
+    scribe: progress and checkpoints                         mover: from the journal to webhooks
 
 The order of an end: the dispatcher stops claiming and drains, the settler records what is left, then the
 heartbeat stops and the worker's row goes.
@@ -31,13 +31,15 @@ from scheduler.identity import this_worker
 from scheduler.janitor import Janitor
 from scheduler.job import Draft, NewJob
 from scheduler.keeper import Keeper
+from scheduler.named import TaskTypeSettings
 from scheduler.offers import Offer, Offers
 from scheduler.registry import Resources, Routes
 from scheduler.scribe import Scribe
-from scheduler.settings import Settings, TaskTypeSettings
+from scheduler.settings import Settings
 from scheduler.settler import Settler
 from scheduler.slots import Slots
 from scheduler.stores.base import Store
+from scheduler.webhooks.mover import Mover
 
 
 class Service:
@@ -54,6 +56,7 @@ class Service:
         rng: Random,
         logger: Callable[..., Any],
         draft: Callable[[NewJob], Draft],
+        mover: Mover | None = None,
     ) -> None:
         self._store = store
         self._routes = routes
@@ -83,6 +86,9 @@ class Service:
         self.dispatcher = Dispatcher(
             store, self._runner, self._settler, self._keeper, health, routes, settings, events, clock, self.worker.worker_id
         )  # fmt: skip
+        self._mover = mover
+        if mover is not None:
+            self.dispatcher.ask_for_more = mover.is_behind
         self._janitor = Janitor(store, self._settler, settings, events, clock, rng, self.worker.worker_id)
 
     def stop(self, grace_s: float) -> None:
@@ -121,6 +127,8 @@ class Service:
         heartbeat = await self._register(address)
         try:
             await self._janitor.take_back()
+            if self._mover is not None:
+                await self._mover.begin(self.worker.worker_id)
             self._events.emit(ServiceStarted(self._clock.now(), self.worker.worker_id))
             async with anyio.create_task_group() as recording:
                 recording.start_soon(self._settler.run, name="settler")
@@ -129,6 +137,8 @@ class Service:
                     moving.start_soon(self._keeper.run, name="keeper")
                     moving.start_soon(self._janitor.run, name="janitor")
                     moving.start_soon(self._join_anew, name="join anew")
+                    if self._mover is not None:
+                        moving.start_soon(self._mover.run, name="webhooks")
                     slots = Slots(self.dispatcher.work)
                     moving.start_soon(slots.run, name="slots")
                     await self.dispatcher.run(slots, limits)
@@ -138,6 +148,8 @@ class Service:
         finally:
             heartbeat.stop()
             with suppress(StoreError):  # then whoever starts next finds the row of a dead worker
+                if self._mover is not None:
+                    await self._mover.end()
                 await self._store.dismiss(self.worker.worker_id)
         self._events.emit(ServiceStopped(self._clock.now(), self.worker.worker_id))
 

@@ -12,19 +12,25 @@ import os
 import tomllib
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from scheduler.errors import ConfigError
+from scheduler.named import (
+    AtLeastOne,
+    Count,
+    NonNegative,
+    OwnerSettings,
+    PoolSettings,
+    Positive,
+    TaskTypeSettings,
+    TokenSettings,
+    WebhookSettings,
+)
 from scheduler.policy import Policy
 from scheduler.pools.messages import Limits
-
-NonNegative = Annotated[float, Field(ge=0)]
-Positive = Annotated[float, Field(gt=0)]
-Count = Annotated[int, Field(ge=0)]
-AtLeastOne = Annotated[int, Field(ge=1)]
 
 
 class _Section(BaseSettings):
@@ -96,43 +102,13 @@ class HandlerSettings(_Section):
     entry_points: bool = Field(True, description="Also load what installed packages offer in the entry-point group scheduler.handlers")
 
 
-class TaskTypeSettings(BaseModel):
-    """``[task_types.NAME]``"""
+class WebhookDefaults(_Section):
+    """``[webhook]``"""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="SCHEDULER_WEBHOOK_")
 
-    concurrency: Count | None = Field(None, description="How many jobs of this type run at once in this process; 0 runs none")
-    max_running: Count | None = Field(None, description="How many jobs of this type run at once, all workers together; 0 runs none")
-    max_attempts: AtLeastOne | None = Field(None, description="Counted attempts of a job of this type")
-    timeout_s: Positive | None = Field(None, description="Time limit of one attempt in seconds; inf for none")
-    dispatch_delay_s: NonNegative | None = Field(None, description="Least seconds between two starts of this type")
-    pool: str | None = Field(None, description="The provider quota that this type draws on")
-
-
-class PoolSettings(BaseModel):
-    """``[pools.NAME]``"""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    requests_per_minute: Positive | None = Field(None, description="How many calls a minute the provider allows, all workers together")
-    tokens_per_minute: Positive | None = Field(None, description="How many tokens a minute it allows, input and output together")
-    input_tokens_per_minute: Positive | None = Field(None, description="The same for input alone, where the provider counts them apart")
-    output_tokens_per_minute: Positive | None = Field(None, description="The same for output alone")
-    requests_per_day: Positive | None = Field(None, description="How many calls a day (UTC) the provider allows")
-    tokens_per_day: Positive | None = Field(None, description="How many tokens a day (UTC) it allows")
-    max_in_flight: AtLeastOne | None = Field(None, description="How many calls may be under way at once, all workers together")
-    accounting: Literal["actual", "reserve"] = Field(
-        "actual", description="What the provider charges a call with at first: 'actual' use, or 'reserve' all that was asked for"
-    )
-    concurrency: Count | None = Field(None, description="How many jobs that draw on this pool run at once in this process")
-
-
-class OwnerSettings(BaseModel):
-    """``[owners.NAME]``; ``"*"`` stands for every owner that has no table of its own."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    max_unfinished: Count | None = Field(None, description="How many unfinished jobs the owner may have; further ones are refused")
+    secret_env: str = Field("", description="The environment variable that holds the secret to sign with, whsec_…; empty: there is none")
+    allow_networks: tuple[str, ...] = Field((), description="Internal networks that receivers may be in, as 10.1.0.0/16")
 
 
 class ProviderSettings(_Section):
@@ -201,26 +177,6 @@ class ApiSettings(_Section):
     max_streams: Count = Field(5_000, description="How many event streams may be open at once; 0 allows none")
 
 
-class TokenSettings(BaseModel):
-    """``[tokens.NAME]``; `scheduler token new` makes one."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] = Field(description="The token's SHA-256; the token itself is kept nowhere")
-    scope: Literal["read", "write", "operate"] = Field(
-        "read", description="What it allows: read looks, write also changes jobs, operate also pauses, resumes and processes"
-    )
-    owner: Annotated[str, Field(min_length=1, max_length=512)] | None = Field(
-        None, description="It sees and changes only jobs of this owner; without one, everybody's"
-    )
-
-    @model_validator(mode="after")
-    def _operators_have_no_owner(self) -> Self:
-        if self.owner is not None and self.scope == "operate":
-            raise ValueError("a token with an owner may read or write, but not operate: what it would touch is everybody's")
-        return self
-
-
 _SECTIONS: dict[str, type[_Section]] = {
     "scheduler": EngineSettings,
     "handlers": HandlerSettings,
@@ -229,12 +185,14 @@ _SECTIONS: dict[str, type[_Section]] = {
     "log": LogSettings,
     "retention": RetentionSettings,
     "api": ApiSettings,
+    "webhook": WebhookDefaults,
 }
 _NAMED: dict[str, type[BaseModel]] = {
     "task_types": TaskTypeSettings,
     "pools": PoolSettings,
     "owners": OwnerSettings,
     "tokens": TokenSettings,
+    "webhooks": WebhookSettings,
 }
 _NOT_SETTINGS = frozenset({"SCHEDULER_CONFIG"})
 
@@ -251,10 +209,12 @@ class Settings(BaseModel):
     log: LogSettings
     retention: RetentionSettings
     api: ApiSettings
+    webhook: WebhookDefaults
     task_types: dict[str, TaskTypeSettings] = {}
     pools: dict[str, PoolSettings] = {}
     owners: dict[str, OwnerSettings] = {}
     tokens: dict[str, TokenSettings] = {}
+    webhooks: dict[str, WebhookSettings] = {}
 
     def policy(self, task_type: str, *, timeout_s: float | None = None, max_attempts: int | None = None, pool: str | None = None) -> Policy:
         """The limits for a task type. The arguments are the handler's own wishes."""

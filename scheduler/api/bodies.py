@@ -104,6 +104,9 @@ class NewJobBody(Body):
     batch: Name | None = Field(None, description="The group that it belongs to")
     after: Annotated[list[Key], Field(max_length=1_000)] = Field([], description="Job ids, or batch:NAME, that must have ended before")
     if_failed: Literal["fail", "cancel", "run"] = Field("fail", description="What becomes of it if one of those failed")
+    webhook: Annotated[str, Field(min_length=1, max_length=2_048, pattern=PLAIN)] | None = Field(
+        None, description="An https address that is told how the job ended; not for jobs in bulk"
+    )
 
     def to_new_job(self, owner: str | None, now: float) -> NewJob:
         """The job, for ``owner``."""
@@ -112,6 +115,7 @@ class NewJobBody(Body):
         return NewJob(
             self.task_type, self.target_type, self.target_id, self.payload, self.priority, due, self.unique_key, owner,
             self.max_attempts, self.timeout_s, self.force, self.batch, self.after, self.if_failed,
+            webhook=self.webhook,
         )  # fmt: skip
 
 

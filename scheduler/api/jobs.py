@@ -157,7 +157,7 @@ async def enqueue(
     return answer(ReceiptView.of(receipt), 202, {"Location": f"/api/jobs/{receipt.job_id}"})
 
 
-_KEYWORDS = ("priority", "run_after", "unique_key", "owner", "max_attempts", "timeout_s", "force", "batch", "after", "if_failed")
+_KEYWORDS = ("priority", "run_after", "unique_key", "owner", "max_attempts", "timeout_s", "force", "batch", "after", "if_failed", "webhook")
 
 
 @router.get("/jobs", response_model=JobsPage, responses=documented(401, 403, 422, 503), summary="List jobs")

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 
 from scheduler.clock import Clock
 from scheduler.errors import ConfigError
-from scheduler.settings import Settings, TokenSettings
+from scheduler.named import TokenSettings
+from scheduler.settings import Settings
 
 SCOPES = ("read", "write", "operate")
 PREFIX = "sched_"

@@ -32,7 +32,20 @@ _MAX_LINE_BYTES = 2_000_000
 #: Bad lines kept for ``--json``; all are told on standard error and counted.
 _MAX_ERRORS = 1_000
 _FIELDS = frozenset(NewJob._fields)
-_FOR_ONE = ("payload", "priority", "run_after", "unique_key", "owner", "max_attempts", "timeout_s", "force", "batch", "after", "if_failed")
+_FOR_ONE = (
+    "payload",
+    "priority",
+    "run_after",
+    "unique_key",
+    "owner",
+    "max_attempts",
+    "timeout_s",
+    "force",
+    "batch",
+    "after",
+    "if_failed",
+    "webhook",
+)
 
 
 def enqueue(
@@ -58,6 +71,7 @@ def enqueue(
         list[str] | None, typer.Option("--after", help="Run it when this job, or batch:NAME, has ended (may be given again)", metavar="ID")
     ] = None,
     if_failed: Annotated[str | None, typer.Option("--if-failed", help="If one failed: fail, cancel or run", metavar="WHAT")] = None,
+    webhook: Annotated[str | None, typer.Option("--webhook", help="Tell this address how the job ended", metavar="URL")] = None,
     source: Annotated[
         str | None, typer.Option("--from", help="Enqueue each line of this JSONL file (- for standard input)", metavar="FILE")
     ] = None,
@@ -68,7 +82,7 @@ def enqueue(
 ) -> None:
     """Store one job, or each line of a file; durable when it returns."""
     settings = options.settings_for(config, store, assign)
-    given = (payload, priority, run_after, unique_key, owner, max_attempts, timeout_s, force, batch, after, if_failed)
+    given = (payload, priority, run_after, unique_key, owner, max_attempts, timeout_s, force, batch, after, if_failed, webhook)
     if source is not None:
         if task_type is not None or any(given):
             raise SchedulerError("--from takes everything from the lines: leave out the task type and the options of a single job")
@@ -86,7 +100,7 @@ def _one(scheduler: Scheduler, fields: dict[str, Any], as_json: bool) -> None:
 
     async def store() -> Receipt:
         async with scheduler:
-            return (await scheduler.enqueue_many([new]))[0]
+            return await scheduler.enqueue(**new._asdict())
 
     receipt = anyio.run(store)
     if scheduler.routes.find(new.task_type, new.target_type) is None:

@@ -11,9 +11,9 @@ import anyio
 
 from scheduler.cli import report
 from scheduler.cli.tally import Tally
+from scheduler.named import TaskTypeSettings
 from scheduler.pauses import pool_scope
 from scheduler.runtime import Scheduler
-from scheduler.settings import TaskTypeSettings
 from scheduler.stores.base import JobQuery
 
 _LOOK_EVERY_S = 1.0

@@ -32,12 +32,15 @@ def portraits(
     now: float,
     zone: tzinfo | None = None,
 ) -> list[Portrait]:
-    """Every pool that has a document, a pause that stands, or is ``named`` by handlers or settings; by name."""
+    """Every pool that has a document, a pause that stands, or is ``named`` by handlers or settings; by name.
+
+    A document whose name begins with ``~`` is no pool's.
+    """
     by_scope = {window.scope: window for window in windows if not window.is_open(now)}
     paused = {scope.removeprefix(pool_scope("")) for scope in by_scope if scope.startswith(pool_scope(""))}
     return [
         portrait(name, quota_from(documents.get(name)), limits_of(name), by_scope.get(pool_scope(name)), now, zone)
-        for name in sorted({*documents, *named, *paused})
+        for name in sorted({*(name for name in documents if not name.startswith("~")), *named, *paused})
     ]
 
 

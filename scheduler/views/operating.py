@@ -6,11 +6,12 @@ from dataclasses import asdict
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from scheduler.named import TaskTypeSettings
 from scheduler.pauses import POOL_PREFIX, PauseWindow, pool_scope
 from scheduler.pools.records import Portrait
 from scheduler.registry import Route, Routes
 from scheduler.roster import Listed
-from scheduler.settings import Settings, TaskTypeSettings
+from scheduler.settings import Settings
 from scheduler.stats import Bucket, Stats, pause_dict
 from scheduler.times import utc_time
 

@@ -36,6 +36,7 @@ PORTS = """
     ids
     events.*
     registry
+    named
     settings
     stores.query
     stores.base
@@ -72,6 +73,7 @@ MOVING_PARTS = """
     dispatcher
     retention
     janitor
+    webhooks.*
     heartbeat
     service
 """

@@ -24,6 +24,7 @@ NAMED: dict[str, type[BaseModel]] = {
     "pools": settings.PoolSettings,
     "owners": settings.OwnerSettings,
     "tokens": settings.TokenSettings,
+    "webhooks": settings.WebhookSettings,
 }
 _ASSIGNMENT = re.compile(r"# ?(\w+) = .+")
 
@@ -67,7 +68,12 @@ def test_a_commented_section_shows_every_setting_with_a_value_that_fits(section:
 
 @pytest.mark.parametrize(
     ("section", "place"),
-    [*((name, name) for name in SECTIONS), ("task_types", "task_types.generate_topics"), ("pools", "pools.main")],
+    [
+        *((name, name) for name in SECTIONS),
+        ("task_types", "task_types.generate_topics"),
+        ("pools", "pools.main"),
+        ("webhooks", "webhooks.crm"),
+    ],
 )
 def test_every_setting_is_explained_in_place_in_its_own_words(section: str, place: str) -> None:
     kind = {**SECTIONS, **NAMED}[section]

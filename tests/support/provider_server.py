@@ -13,13 +13,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
 
-from anyio import lowlevel
+import anyio
 
 from benchmarks.provider.wire import chat_completion
 from benchmarks.provider.wire import message as messages_answer
@@ -33,6 +34,7 @@ class Request:
     path: str
     headers: dict[str, str]
     body: Any
+    raw: bytes = b""
 
 
 @dataclass(frozen=True)
@@ -67,11 +69,12 @@ class Disconnect:
 
 @dataclass(frozen=True)
 class Drip:
-    """Send ``reply`` in pieces of ``piece_bytes``, giving way between them; ``endless``: then blanks without end."""
+    """Send ``reply`` in pieces of ``piece_bytes``, one every ``every_s`` seconds; ``endless``: then blanks without end."""
 
     reply: Reply
     piece_bytes: int = 7
     endless: bool = False
+    every_s: float = 0.0
 
 
 Step = Reply | Hang | Disconnect | Drip | Callable[[Request], Reply]
@@ -95,9 +98,11 @@ def anthropic_answer(request: Request, stop_reason: str = "tool_use", content: l
 
 
 class ProviderServer:
-    """Listens on a free loopback port while it is entered; plays its script, then answers well."""
+    """Listens on a free loopback port while it is entered; plays its script, then answers well: ``otherwise``."""
 
-    def __init__(self) -> None:
+    def __init__(self, otherwise: Step = good_answer, tls: ssl.SSLContext | None = None) -> None:
+        self._otherwise = otherwise
+        self._tls = tls
         self.requests: list[Request] = []
         self._script: deque[Step] = deque()
         self._open: set[asyncio.StreamWriter] = set()
@@ -107,14 +112,19 @@ class ProviderServer:
     def url(self) -> str:
         assert self._server is not None
         host, port = self._server.sockets[0].getsockname()[:2]
-        return f"http://{host}:{port}"
+        return f"{'https' if self._tls else 'http'}://{host}:{port}"
+
+    @property
+    def port(self) -> int:
+        assert self._server is not None
+        return int(self._server.sockets[0].getsockname()[1])
 
     def script(self, *steps: Step) -> None:
         """Answer the next requests so, one step each."""
         self._script.extend(steps)
 
     async def __aenter__(self) -> ProviderServer:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self._tls)
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -129,7 +139,7 @@ class ProviderServer:
         try:
             request = await _read(reader)
             self.requests.append(request)
-            step = self._script.popleft() if self._script else good_answer
+            step = self._script.popleft() if self._script else self._otherwise
             await self._play(step if isinstance(step, Reply | Hang | Disconnect | Drip) else step(request), reader, writer)
         except (ConnectionError, asyncio.IncompleteReadError):
             pass  # the client went away: nobody is left to answer
@@ -150,11 +160,11 @@ class ProviderServer:
             for start in range(0, len(content), step.piece_bytes):
                 writer.write(content[start : start + step.piece_bytes])
                 await writer.drain()
-                await lowlevel.checkpoint()
+                await anyio.sleep(step.every_s)
             while step.endless:  # until the client hangs up, which drain() reports
                 writer.write(b" " * step.piece_bytes)
                 await writer.drain()
-                await lowlevel.checkpoint()
+                await anyio.sleep(step.every_s)
         else:
             writer.write(step.encoded())
             await writer.drain()
@@ -165,4 +175,4 @@ async def _read(reader: asyncio.StreamReader) -> Request:
     method, path, _ = head[0].split(" ", 2)
     headers = {name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in head[1:] if line)}
     raw = await reader.readexactly(int(headers.get("content-length", "0")))
-    return Request(method, path, headers, json.loads(raw) if raw else None)
+    return Request(method, path, headers, json.loads(raw) if raw else None, raw)

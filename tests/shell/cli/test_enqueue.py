@@ -39,6 +39,15 @@ def test_a_job_is_stored_with_all_that_the_flags_say() -> None:
     assert job["run_after"] == "2030-01-31T17:00:00.000Z"
 
 
+def test_a_job_may_name_an_address_that_is_told_of_its_end() -> None:
+    refused = call("enqueue", "good", "--webhook", "https://hooks.example/x", code=2)
+    assert "[webhook] secret_env" in refused.err
+    assert stored() == []
+    said = call("enqueue", "good", "--webhook", "https://hooks.example/x", "--set", "webhook.secret_env=HOOK_SECRET", "--json")
+    job, delivery = stored()
+    assert (job["job_id"], delivery["task_type"], delivery["target_id"]) == (said.json["job_id"], "deliver_webhook", said.json["job_id"])
+
+
 def test_a_payload_comes_from_a_file_or_standard_input(here: Path) -> None:
     (here / "payload.json").write_text('{"from": "file"}', encoding="utf-8")
     call("enqueue", "good", "--payload", "@payload.json")
