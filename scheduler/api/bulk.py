@@ -52,7 +52,16 @@ _LINE_BY_LINE = {"type": "array", "items": {"$ref": "#/components/schemas/NewJob
 _LINES = {
     "requestBody": {
         "required": True,
-        "content": {NDJSON: {"schema": {"type": "string"}, "example": '{"task_type": "a"}\n{"task_type": "b"}\n'}},
+        "content": {
+            NDJSON: {
+                "schema": {
+                    "type": "array",
+                    "items": {"$ref": "#/components/schemas/NewJobBody"},
+                    "description": "One item a line, no brackets",
+                },
+                "example": [{"task_type": "a"}, {"task_type": "b", "priority": 5}],
+            }
+        },
     }
 }
 
