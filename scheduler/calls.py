@@ -81,6 +81,7 @@ class JobPool:
         self.was_cut = False
         self._task_type = task_type
         self._clock = clock
+        self._asked = False
         self._expected = booth is not None
         if booth is not None:
             booth.expected[task_type] += 1
@@ -95,9 +96,10 @@ class JobPool:
         it raises ``PoolHeldError`` when the pool is held for longer (let it pass: the job is put off and keeps its attempt).
         Raises ``SchedulerError`` for an estimate that is no number.
         """
-        for what, value in (("tokens", tokens), ("output_tokens", output_tokens)):
-            if value is not None and not (isinstance(value, int | float) and 0 <= value < math.inf):
-                raise SchedulerError(f"{what} must be a number, 0 or more, not {value!r}")
+        if tokens is not None:
+            _check("tokens", tokens)
+        if output_tokens is not None:
+            _check("output_tokens", output_tokens)
         return PoolRequest(self, tokens, output_tokens)
 
     def over(self) -> None:
@@ -139,10 +141,19 @@ class JobPool:
     def _begin(self, tokens: float | None, output_tokens: float | None) -> Place | None:
         if self._booth is None:
             return None
-        self._booth.callers.add(self._task_type)
-        self._booth.silent.discard(self._task_type)
-        self._came()
+        if not self._asked:
+            self._asked = True
+            self._booth.callers.add(self._task_type)
+            self._booth.silent.discard(self._task_type)
+            self._came()
         return self._booth.place(self._task_type, tokens, output_tokens)
+
+
+def _check(what: str, value: object) -> None:
+    if type(value) is int and value >= 0:  # nearly always
+        return
+    if not (isinstance(value, int | float) and 0 <= value < math.inf):
+        raise SchedulerError(f"{what} must be a number, 0 or more, not {value!r}")
 
 
 class PoolRequest:

@@ -323,15 +323,18 @@ class Quota:
         for index, cost in enumerate(step.report.wants):
             if len(grant.starts) >= room:
                 break
-            worths = [(line, cost.of(dimension) / pace) for line, dimension, pace in paced]
-            start = max([now, *[line.free_at(worth_s, now) for line, worth_s in worths]])
+            start = now
+            for line, dimension, pace in paced:
+                free_at = line.free_at(cost.of(dimension) / pace, now)
+                if free_at > start:
+                    start = free_at
             if start <= now + horizon_s:
-                for line, worth_s in worths:
-                    line.book(worth_s, now)
+                for line, dimension, pace in paced:
+                    line.book(cost.of(dimension) / pace, now)
                 grant.starts.append((index, start))
                 continue
             soonest = start if soonest is None else min(soonest, start)
-            if max([worth_s for _, worth_s in worths]) <= LARGE_S:
+            if max([cost.of(dimension) / pace for _, dimension, pace in paced]) <= LARGE_S:
                 break  # smaller ones need not stand behind a large one
         self._charge_started(step)
         if len(grant.starts) < len(step.report.wants):

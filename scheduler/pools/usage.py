@@ -13,6 +13,7 @@ from scheduler.pools.messages import Cost
 #: OpenAI (chat, then responses and Anthropic), Gemini, Cohere, Bedrock. Anthropic's cache reads are apart, and free on most models.
 _INPUT = ("prompt_tokens", "input_tokens", "prompt_token_count", "promptTokenCount", "inputTokens")
 _OUTPUT = ("completion_tokens", "output_tokens", "candidates_token_count", "candidatesTokenCount", "outputTokens")
+_TOO_MANY = 10**12
 _TOTAL = ("total_tokens", "total_token_count", "totalTokenCount", "totalTokens")
 
 
@@ -27,6 +28,10 @@ def read_usage(usage: object) -> Cost | None:
 def _read(usage: object) -> Cost | None:
     if usage is None:
         return None
+    if type(usage) is tuple and len(usage) == 2:  # what those pass who read their client's answer themselves, at every call
+        took, gave = usage
+        if type(took) is int and type(gave) is int and 0 <= took < _TOO_MANY and 0 <= gave < _TOO_MANY:
+            return Cost(float(took), float(gave))
     total = _number(usage)
     if total is not None:
         return Cost(total, 0.0)
@@ -60,4 +65,4 @@ def _get(usage: object, name: str) -> Any:
 def _number(value: object) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return float(value) if 0 <= value < 1e12 else None
+    return float(value) if 0 <= value < _TOO_MANY else None

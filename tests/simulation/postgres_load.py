@@ -75,6 +75,9 @@ class Load:
         self.clients = [self.fleet.client(seed * 100 + number) for number in range(2)]
         self.workers = [self.fleet.service(lease_s=LEASE_S, store=way) for way in through]
         until(lambda: all(process.has_run() for process in self.workers), 30.0, "the first jobs run")
+        noted = [self.fleet.folder / f"client-{seed * 100 + number}.jsonl" for number in range(2)]
+        # A client that comes late meets a server that is down, and cannot even open the store.
+        until(lambda: all(path.exists() and path.stat().st_size for path in noted), 30.0, "both clients enqueue")
 
     def at_work_again(self) -> float:
         """Wait until every worker has begun a job from now on; the seconds it took."""

@@ -96,11 +96,12 @@ class TestTheSchema:
         """A migration that raised its locks half way met theirs: the new service did not start."""
         where = with_schema(postgres, a_schema())
         scripts = schema.migrations()
-        before = len(scripts) - 1  # what this release calls is there
+        before = len(scripts) - 1
         with monkeypatch.context() as earlier:
             earlier.setattr(schema, "migrations", lambda: scripts[:before])
             old = PostgresStore(where)
             await old.open()
+        monkeypatch.setattr(old, "_hint", lambda: None)  # the rest of what this release calls was there
         over = asyncio.Event()
         ended = 0
 
@@ -352,6 +353,40 @@ class TestHints:
             await asyncio.gather(*(put(one, a_draft()) for _ in range(300)))
             await anyio.sleep(0.1)
             assert 2 <= heard.count < 60
+
+    async def test_a_hint_goes_out_with_what_it_tells_of_and_the_next_ones_are_gathered(
+        self, make_store: Callable[[], PostgresStore], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        rung: list[str] = []
+
+        async def ring(session: Session, senders: list[str]) -> list[None]:
+            rung.extend(senders)
+            return [None] * len(senders)
+
+        async with opened(make_store, 2) as (one, two):
+            heard = Heard()
+            await two.listen(heard)
+            await heard.at_least(1)
+            monkeypatch.setattr(hints, "ring", ring)  # nothing is told apart
+            for number in range(5):
+                await anyio.sleep(2 * hints.RING_EVERY_S)
+                assert (await put(one, a_draft(unique_key=f"k{number // 2}")))[0].created == (number % 2 == 0)
+                await heard.at_least(number + 2)
+            assert not rung
+            monkeypatch.setattr(hints, "RING_EVERY_S", 60.0)  # that was just now
+            await put(one, a_draft())
+            await anyio.sleep(0.01)
+            assert rung
+
+    async def test_what_is_acknowledged_is_on_disk_though_its_hint_did_not_wait(self, store: PostgresStore) -> None:
+        session = await store._database.connect("test")
+        behind = []
+        for _ in range(20):
+            await anyio.sleep(2 * hints.RING_EVERY_S)
+            await put(store, a_draft())
+            behind.append(await session.value("SELECT pg_current_wal_insert_lsn() - pg_current_wal_flush_lsn()"))
+        await session.close()
+        assert sum(left == 0 for left in behind) > 15, behind  # somebody else may write, too
 
     async def test_a_listener_hears_at_once_that_its_connection_was_cut(
         self, make_store: Callable[[], PostgresStore], postgres: str, monkeypatch: pytest.MonkeyPatch

@@ -1,11 +1,13 @@
 """Jobs in: what callers hand over at the same time goes into the table in one statement.
 
-The server looks up what already stands for a draft; see ``enqueue`` in ``migrations/0002_verbs.sql``.
+The server looks up what already stands for a draft; see ``enqueue`` in ``migrations/0006_long_jobs.sql``.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 from scheduler.errors import InvalidJobError
 from scheduler.job import Draft, Receipt
@@ -15,27 +17,45 @@ from scheduler.stores.postgres.session import Session
 from scheduler.stores.postgres.sharing import Raised
 
 _COLUMNS = 15
-ENQUEUE = "SELECT place, job_id, unchanged FROM @schema@.enqueue(" + ", ".join(f"${number}" for number in range(1, _COLUMNS + 1)) + ")"
+_VALUES = ", ".join(f"${number}" for number in range(1, _COLUMNS + 1))
+ENQUEUE = f"SELECT place, job_id, unchanged FROM @schema@.enqueue({_VALUES})"
+_ENQUEUE_AND_TELL = f"CALL @schema@.enqueue_and_tell({_VALUES}, ${_COLUMNS + 1}, NULL)"
 
 
-async def enqueue(session: Session, batches: Sequence[tuple[Sequence[Draft], float]]) -> list[list[Receipt] | Raised]:
-    """Store all batches in one transaction, but for those that may be refused; receipts for each, or why not."""
-    if any(waits.may_be_refused(batch) for batch, _ in batches):
-        return [await _alone(session, *batch) for batch in batches]
-    drafts = [(draft, session.times.us(now)) for batch, now in batches for draft in batch]
+class Batch(NamedTuple):
+    """What one caller hands over at ``now``. ``hint``: whose hint goes out with it; None if that is seen to otherwise."""
+
+    drafts: Sequence[Draft]
+    now: float
+    hint: str | None = None
+
+
+async def enqueue(session: Session, batches: Sequence[Batch]) -> list[list[Receipt] | Raised]:
+    """Store all batches in one statement; none may be refused. Receipts for each."""
+    drafts = [(draft, session.times.us(batch.now)) for batch in batches for draft in batch.drafts]
     if not drafts:
         return [[] for _ in batches]
-    rows = await session.fetch(ENQUEUE, *columns_of(drafts, session.times))
+    columns = columns_of(drafts, session.times)
+    hint = next((batch.hint for batch in batches if batch.hint is not None), None)
+    if hint is None:
+        rows = await session.fetch(ENQUEUE, *columns)
+    else:
+        rows = json.loads(await session.value(_ENQUEUE_AND_TELL, *columns, hint) or "[]")
     receipts = receipts_of([draft for draft, _ in drafts], rows)
-    return [[next(receipts) for _ in batch] for batch, _ in batches]
+    return [[next(receipts) for _ in batch.drafts] for batch in batches]
 
 
-async def _alone(session: Session, drafts: Sequence[Draft], now: float) -> list[Receipt] | Raised:
-    try:
-        async with session.transaction(synced=True):
-            return await store_all(session, session.times, drafts, now)
-    except InvalidJobError as error:
-        return Raised(error)
+class Alone:
+    """The action for a batch that may be refused. Equal to no other, so that a line does nobody else's with it: it is a transaction of
+    its own, and if that has to be done again, nothing else is."""
+
+    async def __call__(self, session: Session, batches: Sequence[Batch]) -> list[list[Receipt] | Raised]:
+        (batch,) = batches
+        try:
+            async with session.transaction(synced=True):
+                return [await store_all(session, session.times, batch.drafts, batch.now)]
+        except InvalidJobError as error:
+            return [Raised(error)]
 
 
 async def store_all(asks: waits.Asks, times: Times, drafts: Sequence[Draft], now: float) -> list[Receipt]:

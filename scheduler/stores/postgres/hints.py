@@ -1,7 +1,8 @@
 """Wake-up hints: who changed something says so with NOTIFY, who runs jobs LISTENs.
 
-A hint is never needed for correctness: a lost one costs a poll interval. Hints are sent after the commit, by a transaction of
-their own: a NOTIFY inside it would make all commits of the database wait for one another. Those of the same moment are one.
+A hint is never needed for correctness: a lost one costs a poll interval. A NOTIFY makes all commits that carry one wait for one another,
+so none rides in a transaction that waits for the disk. The first hint after a rest goes out with the jobs it tells of (``enqueue_and_tell``
+in ``migrations/0010_told_at_once.sql``), the others after the commit, by a transaction of their own: those of the same moment are one.
 
 A connection can go deaf without a sign (a proxy that swallows notifications, a peer that vanished): so the listener calls
 itself now and then, and connects anew when it does not hear that.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -29,6 +30,7 @@ from scheduler.stores.postgres import (
     schema,
     settling,
     sharing,
+    waits,
     workers,
 )
 from scheduler.stores.postgres.address import parse
@@ -59,6 +61,7 @@ class PostgresStore:
         self._sender = ""
         self._bell: asyncio.Task[None] | None = None
         self._rung = False
+        self._rang_at = -math.inf
         self._being_stored: dict[str, asyncio.Future[Any]] = {}
         self._capped: set[int] = set()
 
@@ -106,13 +109,17 @@ class PostgresStore:
     # -- jobs in
 
     async def enqueue(self, drafts: Sequence[Draft], now: float, on_stored: Callable[[list[Receipt]], None] | None = None) -> list[Receipt]:
-        stored = self._line("synced").put(enqueueing.enqueue, (drafts, now))
+        is_simple = not waits.may_be_refused(drafts)
+        hint = self._hint() if is_simple else None
+        action = enqueueing.enqueue if is_simple else enqueueing.Alone()
+        stored = self._line("synced").put(action, enqueueing.Batch(drafts, now, hint))
         if on_stored is not None:
             self._tell(drafts, stored, on_stored)
         receipts = await asyncio.shield(stored)
         if isinstance(receipts, sharing.Raised):
             raise receipts.error
-        self._ring()
+        if hint is None:
+            self._ring()
         return receipts
 
     async def enqueue_within(self, connection: Any, drafts: Sequence[Draft], now: float) -> list[Receipt]:
@@ -312,6 +319,14 @@ class PostgresStore:
             raise StoreError("the store is closed")
         return self._lines[name]
 
+    def _hint(self) -> str | None:
+        """What a statement takes along to tell the other processes; None if they were told just now, or it has to be told apart."""
+        now = asyncio.get_running_loop().time()
+        if self._address.pooled or self._bell is not None or now < self._rang_at + hints.RING_EVERY_S:
+            return None
+        self._rang_at = now
+        return self._sender
+
     def _ring(self) -> None:
         """Tell the other processes, at most so often."""
         self._rung = True
@@ -322,6 +337,7 @@ class PostgresStore:
     async def _ring_out(self) -> None:
         while self._rung:
             self._rung = False
+            self._rang_at = asyncio.get_running_loop().time()
             try:
                 await self._line("ends").do(hints.ring, self._sender)
             except StoreError:
