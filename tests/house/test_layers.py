@@ -91,6 +91,7 @@ COMPOSITION = """
     scheduler
 """
 SHELLS = """
+    client.*
     catalog.*
     metrics
     dashboard
