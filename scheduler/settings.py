@@ -236,7 +236,9 @@ _NAMED: dict[str, type[BaseModel]] = {
     "owners": OwnerSettings,
     "tokens": TokenSettings,
 }
-_NOT_SETTINGS = frozenset({"SCHEDULER_CONFIG"})
+#: Holds the token for a service elsewhere: an argument would show in the list of processes.
+TOKEN_VARIABLE = "SCHEDULER_TOKEN"
+_NOT_SETTINGS = frozenset({"SCHEDULER_CONFIG", TOKEN_VARIABLE})
 
 
 class Settings(BaseModel):

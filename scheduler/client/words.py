@@ -97,7 +97,8 @@ def _moment(when: Any) -> str:
 def problem_of(status: int, headers: Mapping[str, str], content: bytes, now: float) -> ApiError:
     """What an answer that is no success means."""
     told = _document(content)
-    places = [place for place in told.get("errors") or () if isinstance(place, dict)]
+    errors = told.get("errors")
+    places = [place for place in errors if isinstance(place, dict)] if isinstance(errors, list) else []
     detail = told.get("detail") or told.get("title") or content.decode("utf-8", "replace").strip()[:_SHOWN]
     return _ERRORS.get(status, ApiError)(
         status,
