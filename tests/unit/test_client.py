@@ -57,7 +57,7 @@ class Clock:
         await checkpoint()
 
 
-class Service:
+class Service(httpx2.AsyncBaseTransport):
     """Answers as told, one after the other, the last for ever; keeps what it was asked."""
 
     def __init__(self, *answers: httpx2.Response | Exception | Answering) -> None:
@@ -65,7 +65,7 @@ class Service:
         self.clock = Clock()
         self._answers = list(answers)
 
-    async def __call__(self, request: httpx2.Request) -> httpx2.Response:
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         answer = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
         self.asked.append(request)
         if answer is NOBODY:
@@ -76,7 +76,7 @@ class Service:
         return answer if isinstance(answer, httpx2.Response) else answer(request)
 
     def client(self, **how: Any) -> JobClient:
-        return JobClient(BASE, how.pop("token", None), clock=self.clock, rng=Random(1), transport=httpx2.MockTransport(self), **how)
+        return JobClient(BASE, how.pop("token", None), clock=self.clock, rng=Random(1), transport=self, **how)
 
 
 def said(status: int = 200, body: Any = None, **headers: str) -> Answering:
@@ -403,7 +403,7 @@ class TestFollowing:
     def test_without_an_event_loop_it_is_the_same(self) -> None:
         service = Service(said(200, shown("pending")), stream(frame(1)), said(200, shown("completed")))
         told: list[str] = []
-        with SyncJobClient(BASE, clock=service.clock, transport=httpx2.MockTransport(service)) as client:
+        with SyncJobClient(BASE, clock=service.clock, transport=service) as client:
             client.follow("j1", lambda job: told.append(job.status))
         assert told == ["pending", "completed"]
         with pytest.raises(ClientError, match="not open"):
@@ -411,7 +411,7 @@ class TestFollowing:
 
     def test_leaving_an_iterator_lets_its_connection_go(self) -> None:
         service = Service(stream(frame(1), frame(2), 30.0))
-        with SyncJobClient(BASE, clock=service.clock, transport=httpx2.MockTransport(service)) as client:
+        with SyncJobClient(BASE, clock=service.clock, transport=service) as client:
             for one in client.events():
                 assert one.id == 1
                 break
