@@ -6,6 +6,7 @@ The models say what JSON Schema can say; the door of the scheduler (``door.py``)
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from typing import Annotated, Any, Literal, TypeVar
 
 from fastapi import Depends, Request
@@ -64,11 +65,11 @@ class NewJobBody(Body):
     after: Annotated[list[Key], Field(max_length=1_000)] = Field([], description="Job ids, or batch:NAME, that must have ended before")
     if_failed: Literal["fail", "cancel", "run"] = Field("fail", description="What becomes of it if one of those failed")
 
-    def to_new_job(self, owner: str | None, now: float) -> NewJob:
+    def to_new_job(self, owner: str | None) -> NewJob:
         """The job, for ``owner``. Raises ``ProblemError``."""
         if self.run_after is not None and self.delay_s is not None:
             raise ProblemError(422, "give run_after or delay_s, not both")
-        due = now + self.delay_s if self.delay_s is not None else self.run_after
+        due = timedelta(seconds=self.delay_s) if self.delay_s is not None else self.run_after
         return NewJob(
             self.task_type, self.target_type, self.target_id, self.payload, self.priority, due, self.unique_key, owner,
             self.max_attempts, self.timeout_s, self.force, self.batch, self.after, self.if_failed,

@@ -16,10 +16,8 @@ from scheduler.clock import SystemClock
 from scheduler.errors import SchedulerError
 from scheduler.job import FAILED, Status
 from scheduler.runtime import Scheduler
-from scheduler.times import utc_time
-from scheduler.views.answers import Bucket
 from scheduler.views.jobs import JobSummary, summary
-from scheduler.views.operating import PoolView, StatsView, WorkerView, task_types_of
+from scheduler.views.operating import BucketView, PoolView, StatsView, WorkerView, task_types_of
 
 if TYPE_CHECKING:
     from scheduler.client import JobClient  # its library is an extra
@@ -69,7 +67,7 @@ class StoreLooks:
             running=[summary(job) for job in await scheduler.jobs(status=Status.PROCESSING, limit=_NAMED)],
             failed=await self._failed.of(stats, self._newest_failed),
             bucket_s=BUCKET_S,
-            buckets=[Bucket(**one.to_dict() | {"at": utc_time(one.at)}) for one in ended],
+            buckets=[BucketView.of(one) for one in ended],
             pools=[PoolView.of(one, now, users.get(f"pool:{one.name}", [])) for one in await scheduler.pools()],
             workers=[WorkerView.of(one) for one in await scheduler.workers()],
         )

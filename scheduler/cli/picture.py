@@ -12,12 +12,11 @@ from pydantic import BaseModel, Field
 from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
-from scheduler.cli.render import STYLES, clean, local_time, plural, span
+from scheduler.cli.render import STYLES, clean, local_time, plural
 from scheduler.job import FAILED, TERMINAL, Status
-from scheduler.times import epoch
-from scheduler.views.answers import Bucket
+from scheduler.times import epoch, span
 from scheduler.views.jobs import JobSummary
-from scheduler.views.operating import PauseView, PoolView, StatsView, WorkerView
+from scheduler.views.operating import BucketView, PauseView, PoolView, StatsView, WorkerView
 
 #: Two columns from this width on.
 WIDE = 120
@@ -36,7 +35,7 @@ class Look(BaseModel):
     running: list[JobSummary] = Field(description="The newest of them")
     failed: list[JobSummary] = Field(description="The newest of them")
     bucket_s: float
-    buckets: list[Bucket]
+    buckets: list[BucketView]
     pools: list[PoolView] | None
     workers: list[WorkerView] | None
 

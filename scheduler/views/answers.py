@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from scheduler.job import Receipt
 from scheduler.views.jobs import JobSummary
-from scheduler.views.operating import PoolView, WorkerView
+from scheduler.views.operating import BucketView, PoolView, WorkerView
 
 #: So many refused lines are told of one by one.
 TOLD = 100
@@ -66,14 +66,5 @@ class WorkersView(BaseModel):
     workers: list[WorkerView]
 
 
-class Bucket(BaseModel):
-    """What ended in ``bucket_s`` seconds from ``at`` on."""
-
-    at: str | None
-    completed: int
-    failed: int
-    cancelled: int
-
-
 class ThroughputView(BaseModel):
-    buckets: list[Bucket] = Field(description="Oldest first, also those in which nothing ended")
+    buckets: list[BucketView] = Field(description="Oldest first, also those in which nothing ended")

@@ -12,9 +12,8 @@ from rich.cells import cell_len
 from scheduler.cli.picture import WIDE, Look, bar, picture, sparkline
 from scheduler.job import Status
 from scheduler.times import epoch, utc_time
-from scheduler.views.answers import Bucket
 from scheduler.views.jobs import ProgressView, summary
-from scheduler.views.operating import PauseView, PoolView, StatsView, WorkerView
+from scheduler.views.operating import BucketView, PauseView, PoolView, StatsView, WorkerView
 from tests.support.jobs import T0, a_job
 
 HOSTILE = "\x1b[31mred\x1b]0;title\x07\nnext \u202egnp"
@@ -41,13 +40,24 @@ def a_look(running: int = 3, *, hostile: bool = False, mine: bool = False, **cou
         name="main", scope="pool:main", task_types=["lane"], limited_by=None, state="held", calls_per_minute=60.0, in_flight=3,
         max_in_flight=5, waiting=12, calls_last_minute=58.0,
     )  # fmt: skip
-    worker = WorkerView(worker="w1", state="living", host=f"h{bad}", pid=1, started_at=None, silent_s=1.0, lease_s=35.0, running=running)
+    worker = WorkerView(
+        worker="w1",
+        state="living",
+        host=f"h{bad}",
+        pid=1,
+        started_at=None,
+        silent_s=1.0,
+        lease_s=35.0,
+        running=running,
+        by_task_type={},
+        offers=None,
+    )
     by_status = {"pending": 1_200, "processing": max(running, counts.get("processing", 0)), "completed": 5_000, "failed_ai": 3, **counts}
     stats = StatsView(
         total=sum(by_status.values()), unfinished=0, by_status=by_status, by_task_type={}, reasons={"auth": 3, "timeout": 1}, pauses=pauses,
         workers=[],
     )  # fmt: skip
-    buckets = [Bucket(at=None, completed=n, failed=n % 2, cancelled=0) for n in range(41)]
+    buckets = [BucketView(at="", completed=n, failed=n % 2, cancelled=0) for n in range(41)]
     return Look(
         at=T0, source="sqlite:///jobs.db", stats=stats, running=jobs, failed=failed, bucket_s=15.0, buckets=buckets,
         pools=None if mine else [pool], workers=None if mine else [worker],
