@@ -24,6 +24,8 @@ _GAP = 3
 _BARS = "▁▂▃▄▅▆▇█"
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
 _LEAST_ROWS = 2
+#: Cells of a job's bar, and of how long it takes.
+_BAR, _TIME = 10, 14
 
 
 class Look(BaseModel):
@@ -121,7 +123,7 @@ def _title(look: Look, now: float, trouble: str) -> Text:
     at = (local_time(now) or "")[11:19]
     line = Text.assemble(("scheduler ", "bold"), clean(look.source), f"  {at}")
     if trouble:
-        line.append(f"  {_line(trouble)} (as of {_about(now - look.at)} ago)", style="yellow")
+        line.append(f"  as of {_about(now - look.at)} ago, {_line(trouble)}", style="yellow")
     return line
 
 
@@ -149,7 +151,7 @@ def _throughput(look: Look, width: int) -> Text:
     whole = ended[-1 - max(1, round(60.0 / look.bucket_s)) : -1]  # the last minute, without what is under way
     rate = sum(whole) / (len(whole) * look.bucket_s / 60.0) if whole else 0.0
     line = Text(f"last {minutes:.0f} min ")
-    line.append(sparkline(ended[-max(1, width - 50) :]), style="green")
+    line.append(sparkline(ended[-max(1, width - 58) :]), style="green")
     line.append(f" {rate:,.0f} a minute now, {sum(ended):,} ended")
     if failed:
         line.append(f", {failed:,} failed", style="red")
@@ -176,28 +178,26 @@ def bar(percent: float, width: int) -> str:
 
 
 def _running(look: Look, now: float) -> list[Text]:
-    return [_job(job, now) for job in look.running]
+    """Those that say how far they are first, then the longest running."""
+    order = sorted(look.running, key=lambda job: (job.progress is None, job.started_at or "", job.seq))
+    return [_job(job, now) for job in order]
 
 
 def _job(job: JobSummary, now: float) -> Text:
-    progress = job.progress
+    progress, began = job.progress, epoch(job.started_at)
     line = Text()
     if progress is None:
-        line.append("running".ljust(16), style="blue")
+        line.append("·" * _BAR + " " * 5, style="dim")
     else:
-        line.append(bar(progress.percent, 10), style="blue on grey23")
-        line.append(f" {progress.percent:3.0f}% ")
-    line.append(f"{_line(job.task_type)} {_target(job)}".rstrip())
-    began = epoch(job.started_at)
-    parts = []
+        line.append(bar(progress.percent, _BAR), style="blue on grey23")
+        line.append(f" {progress.percent:3.0f}%")
     if progress is not None and progress.left_s is not None:
-        parts.append(f"{_about(progress.left_s)} left")
-    elif began is not None:
-        parts.append(_about(now - began))
-    if job.attempts > 1:
-        parts.append(f"attempt {job.attempts}")
-    if progress is not None and progress.message:
-        parts.append(_line(progress.message))
+        line.append(f" {_about(progress.left_s)} left".ljust(_TIME), style="dim")
+    else:
+        line.append((f" for {_about(now - began)}" if began is not None else "").ljust(_TIME), style="dim")
+    line.append(f"{_line(job.task_type)} {_target(job)}".rstrip())
+    parts = [f"attempt {job.attempts}"] if job.attempts > 1 else []
+    parts += [_line(progress.message)] if progress is not None and progress.message else []
     return line.append("  " + ", ".join(parts), style="dim") if parts else line
 
 
@@ -225,7 +225,8 @@ def _pool(pool: PoolView) -> Text:
     line.append(f"  {more.get('in_flight', 0):,}" + (f" of {most:,}" if most is not None else "") + " in flight")
     if more.get("waiting"):
         line.append(f", {more['waiting']:,} waiting")
-    return line.append(f"  {more.get('calls_last_minute', 0):,.0f} calls in the last minute", style="dim")
+    calls = more.get("calls_last_minute")
+    return line.append(f"  {calls:,.0f} calls in the last minute", style="dim") if calls else line
 
 
 def _failures(look: Look, now: float) -> Iterator[Text]:

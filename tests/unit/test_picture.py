@@ -94,7 +94,7 @@ def test_pauses_count_down_between_looks() -> None:
 
 
 def test_what_is_wrong_is_said_with_how_old_the_picture_is() -> None:
-    assert "reconnecting… gone (as of 7 s ago)" in drawn(a_look(), 120, now=T0 + 7, trouble="reconnecting… gone")
+    assert "as of 7 s ago, reconnecting… gone" in drawn(a_look(), 120, now=T0 + 7, trouble="reconnecting… gone")
 
 
 def test_what_there_is_no_room_for_is_counted() -> None:
