@@ -376,7 +376,10 @@ def _explain(kind: type[BaseModel], error: ValidationError, name: str, where: st
     """One line for each wrong key: where it stands, what is wrong, what the key means."""
     lines = []
     for wrong in error.errors():
-        key = str(wrong["loc"][0]) if wrong["loc"] else "?"
+        if not wrong["loc"]:  # each key is right, but not together
+            lines.append(f"{where}: {name}: {wrong['msg'].removeprefix('Value error, ')}")
+            continue
+        key = str(wrong["loc"][0])
         known = kind.model_fields.get(key)
         if known is None:
             lines.append(f"{where}: {name} has no key {key!r}; there are {', '.join(kind.model_fields)}")

@@ -21,6 +21,7 @@ from scheduler.errors import ConfigError
 try:
     from scheduler.client.jobs import JobClient
     from scheduler.client.sync import SyncJobClient
+    from scheduler.client.words import counters_of, percent_of
 except ModuleNotFoundError as error:
     if error.name != "httpx2":
         raise
@@ -40,4 +41,6 @@ __all__ = [
     "SyncJobClient",
     "UnavailableError",
     "UnreachableError",
+    "counters_of",
+    "percent_of",
 ]

@@ -47,7 +47,12 @@ class Asker:
         headers = {"Accept": JSON} | ({"Authorization": f"Bearer {token}"} if token else {})
         try:
             self._http = httpx2.AsyncClient(
-                headers=headers, timeout=timeout_s, follow_redirects=False, trust_env=not is_loopback(self.base), transport=transport
+                headers=headers,
+                timeout=timeout_s,
+                limits=httpx2.Limits(max_connections=None, max_keepalive_connections=20),  # each that is followed has one of its own
+                follow_redirects=False,
+                trust_env=not is_loopback(self.base),
+                transport=transport,
             )
         except UnicodeEncodeError:
             raise ClientError("the token holds characters that no token has") from None

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
+from threading import Event
 from types import TracebackType
 from typing import Any, ParamSpec, Protocol, Self, TypeVar
 
@@ -20,6 +21,10 @@ from scheduler.views.operating import PoolView, StatsView, WorkerView
 P = ParamSpec("P")
 T = TypeVar("T")
 Item = TypeVar("Item", covariant=True)
+
+
+#: What was interrupted gets so many seconds to let go.
+_UNWIND_S = 2.0
 
 
 class Closing(Protocol[Item]):
@@ -156,10 +161,21 @@ class SyncJobClient:
         if self._portal is None:
             raise ClientError("the client is not open: use it as `with SyncJobClient(…) as client`")
 
-        async def asked() -> T:
-            return await verb(*words, **more)
+        done = Event()
 
-        return self._portal.call(asked)
+        async def asked() -> T:
+            try:
+                return await verb(*words, **more)
+            finally:
+                done.set()
+
+        answer = self._portal.start_task_soon(asked)
+        try:
+            return answer.result()
+        except BaseException:
+            if answer.cancel():  # somebody interrupted the wait: nothing of it goes on behind the caller's back
+                done.wait(_UNWIND_S)
+            raise
 
     def _each(self, source: Closing[T]) -> Iterator[T]:
         try:
@@ -167,7 +183,8 @@ class SyncJobClient:
                 yield found[0]
         finally:
             if self._portal is not None:
-                self._call(source.aclose)
+                with suppress(RuntimeError):  # interrupted in the midst of a step, which is let go of when the client is left
+                    self._call(source.aclose)
 
 
 async def _next(source: Closing[T]) -> tuple[T] | None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from datetime import timedelta
 from functools import wraps
@@ -23,10 +26,12 @@ from scheduler.client import (
     RefusedError,
     SyncJobClient,
     UnreachableError,
+    counters_of,
+    percent_of,
     streams,
 )
-from scheduler.client.words import counters_of, percent_of
 from scheduler.views.jobs import JobDetails
+from tests.shell.cli.command import environment
 from tests.support.bad_proxy import bad_proxy
 from tests.support.serving import Serving
 
@@ -200,6 +205,17 @@ async def test_many_jobs_stream_in_and_are_listed_page_by_page(client: JobClient
 
 
 @bounded
+async def test_as_many_are_followed_as_one_likes(client: JobClient) -> None:
+    told = await client.enqueue_many([NewJob("quick", run_after=3e9) for _ in range(120)], job_ids=True)
+    followed = [client.events(job_id) for job_id in told.job_ids or ()]
+    for events in followed:
+        assert (await anext(events)).name == "job.enqueued"
+    assert (await client.stats()).total == 120, "all of them hold a connection, and there is another"
+    for events in followed:
+        await events.aclose()
+
+
+@bounded
 async def test_a_job_is_moved_and_taken_out(client: JobClient, tmp_path: Path) -> None:
     receipt = await client.enqueue("gated", payload={"until": str(tmp_path / "go")}, run_after=3e9)
     assert (await client.pause(receipt.job_id, 60.0)).held
@@ -240,6 +256,27 @@ async def test_a_token_opens_what_is_its_owners(service: Serving, tmp_path: Path
         await ada.enqueue("gated", run_after=3e9)
         with pytest.raises(LimitedError):
             await ada.enqueue("gated", run_after=3e9)
+
+
+def test_ctrl_c_ends_the_waiting_of_a_program_without_an_event_loop(service: Serving) -> None:
+    script = (
+        "import sys, scheduler.client as c\n"
+        "with c.SyncJobClient(sys.argv[1]) as client:\n"
+        "    client.start('gated', payload={'until': 'never'}, on_progress=lambda job: print(job.status, flush=True))\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", script, service.url], env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        assert process.stdout is not None
+        while process.stdout.readline() != "processing\n":
+            assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=LIMIT_S)
+    finally:
+        process.kill()
+    assert errors.rstrip().endswith("KeyboardInterrupt")
+    assert errors.count("Traceback") == 1, errors
 
 
 def test_a_program_without_an_event_loop_does_the_same(service: Serving, tmp_path: Path) -> None:

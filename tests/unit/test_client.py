@@ -28,9 +28,11 @@ from scheduler.client import (
     SyncJobClient,
     UnavailableError,
     UnreachableError,
+    counters_of,
+    percent_of,
     streams,
 )
-from scheduler.client.words import body_of, counters_of, percent_of
+from scheduler.client.words import body_of
 from scheduler.job import Status
 from scheduler.views.jobs import JobDetails
 from tests.support.jobs import a_job
