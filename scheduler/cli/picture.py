@@ -24,6 +24,8 @@ _GAP = 3
 _BARS = "▁▂▃▄▅▆▇█"
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
 _LEAST_ROWS = 2
+#: A picture that is older says so.
+_STALE_S = 5.0
 #: Cells of a job's bar, and of how long it takes.
 _BAR, _TIME = 10, 14
 
@@ -122,8 +124,8 @@ def _beside(left: list[Text], right: list[Text], width: int) -> list[Text]:
 def _title(look: Look, now: float, trouble: str) -> Text:
     at = (local_time(now) or "")[11:19]
     line = Text.assemble(("scheduler ", "bold"), clean(look.source), f"  {at}")
-    if trouble:
-        line.append(f"  as of {_about(now - look.at)} ago, {_line(trouble)}", style="yellow")
+    if trouble or now - look.at > _STALE_S:
+        line.append(f"  as of {_about(now - look.at)} ago" + (f", {_line(trouble)}" if trouble else ""), style="yellow")
     return line
 
 

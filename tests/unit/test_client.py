@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
+import threading
+import time
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from random import Random
@@ -410,6 +413,24 @@ class TestFollowing:
         assert told == ["pending", "completed"]
         with pytest.raises(ClientError, match="not open"):
             client.get("j1")
+
+    def test_what_is_interrupted_goes_on_nowhere(self) -> None:
+        service = Service(said(200, shown("pending")), said(404, {}), said(200, shown()))
+        main = threading.main_thread().ident
+        assert main == threading.get_ident()
+        with SyncJobClient(BASE, transport=service, poll_s=0.02) as client:
+            interrupt = threading.Timer(0.2, lambda: signal.pthread_kill(main, signal.SIGINT))
+
+            def on_progress(job: JobDetails) -> None:
+                if job.status is Status.PENDING:
+                    interrupt.start()
+
+            with pytest.raises(KeyboardInterrupt):
+                client.follow("j1", on_progress)
+            asked = len(service.asked)
+            time.sleep(0.2)
+            assert len(service.asked) == asked
+            assert client.get("j1").job_id == "j1", "and the client is as good as before"
 
     def test_leaving_an_iterator_lets_its_connection_go(self) -> None:
         service = Service(stream(frame(1), frame(2), 30.0))

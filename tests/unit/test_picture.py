@@ -97,6 +97,11 @@ def test_what_is_wrong_is_said_with_how_old_the_picture_is() -> None:
     assert "as of 7 s ago, reconnecting… gone" in drawn(a_look(), 120, now=T0 + 7, trouble="reconnecting… gone")
 
 
+def test_a_picture_that_is_old_says_so() -> None:
+    assert "as of" not in drawn(a_look(), now=T0 + 4)
+    assert "as of 6 s ago" in drawn(a_look(), now=T0 + 6)
+
+
 def test_what_there_is_no_room_for_is_counted() -> None:
     look = a_look(40, processing=100)
     assert "… and 60 more" in drawn(look, height=400)
