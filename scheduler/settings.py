@@ -194,7 +194,9 @@ _NAMED: dict[str, type[BaseModel]] = {
     "tokens": TokenSettings,
     "webhooks": WebhookSettings,
 }
-_NOT_SETTINGS = frozenset({"SCHEDULER_CONFIG"})
+#: Holds the token for a service elsewhere: an argument would show in the list of processes.
+TOKEN_VARIABLE = "SCHEDULER_TOKEN"
+_NOT_SETTINGS = frozenset({"SCHEDULER_CONFIG", TOKEN_VARIABLE})
 
 
 class Settings(BaseModel):
@@ -334,7 +336,10 @@ def _explain(kind: type[BaseModel], error: ValidationError, name: str, where: st
     """One line for each wrong key: where it stands, what is wrong, what the key means."""
     lines = []
     for wrong in error.errors():
-        key = str(wrong["loc"][0]) if wrong["loc"] else "?"
+        if not wrong["loc"]:  # each key is right, but not together
+            lines.append(f"{where}: {name}: {wrong['msg'].removeprefix('Value error, ')}")
+            continue
+        key = str(wrong["loc"][0])
         known = kind.model_fields.get(key)
         if known is None:
             lines.append(f"{where}: {name} has no key {key!r}; there are {', '.join(kind.model_fields)}")

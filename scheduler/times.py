@@ -33,3 +33,8 @@ def span(seconds: float | None) -> str:
         if whole < size * (60 if unit == "m" else 24 if unit == "h" else 10**9):
             return f"{whole // size}{unit} {whole % size // part:02}{below}"
     return f"{whole} s"
+
+
+def epoch(text: str | None) -> float | None:
+    """The seconds since the epoch of what ``utc_time`` wrote; None for no time."""
+    return None if text is None else datetime.fromisoformat(text).timestamp()

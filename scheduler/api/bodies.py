@@ -6,7 +6,7 @@ The models say what JSON Schema can say; the door of the scheduler (``door.py``)
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal, TypeVar
 
 from fastapi import Depends, Request
@@ -95,7 +95,7 @@ class NewJobBody(Body):
         0, description="Higher goes first within a task type"
     )
     run_after: When | None = Field(None, description="Not before this time")
-    delay_s: Seconds | None = Field(None, description="Not before so many seconds from now; with run_after too, the later of the two")
+    delay_s: Seconds | None = Field(None, description="Not before so many seconds from now; run_after wins")
     unique_key: Key | None = Field(None, description="While an unfinished job of the same owner has it, that job is returned")
     owner: Key | None = Field(None, description="Whose job it is; a token with an owner enqueues only for that")
     max_attempts: Annotated[int, Field(ge=1, le=1_000_000), BeforeValidator(_whole)] | None = None
@@ -108,10 +108,9 @@ class NewJobBody(Body):
         None, description="An https address that is told how the job ended; not for jobs in bulk"
     )
 
-    def to_new_job(self, owner: str | None, now: float) -> NewJob:
-        """The job, for ``owner``."""
-        dues = [] if self.run_after is None else [self.run_after.timestamp()]
-        due = max([*dues, *([] if self.delay_s is None else [now + self.delay_s])], default=None)
+    def to_new_job(self, owner: str | None) -> NewJob:
+        """The job, for ``owner``. A delay stays one: the same request, sent again later, is the same."""
+        due = self.run_after if self.run_after is not None or self.delay_s is None else timedelta(seconds=self.delay_s)
         return NewJob(
             self.task_type, self.target_type, self.target_id, self.payload, self.priority, due, self.unique_key, owner,
             self.max_attempts, self.timeout_s, self.force, self.batch, self.after, self.if_failed,

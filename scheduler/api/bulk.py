@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, ValidationError
 from starlette.responses import Response
 
 from scheduler.api.bodies import CancelGiven, CancelSelection, NewJobBody, RetrySelected, RetrySelection, SelectionBody, described
@@ -19,26 +19,9 @@ from scheduler.bulk import PORTION
 from scheduler.controls import Verb
 from scheduler.errors import InvalidJobError
 from scheduler.job import NewJob
+from scheduler.views.answers import TOLD, BulkView, LineRefused
 
 router = APIRouter(tags=["many jobs"])
-
-#: So many refused lines are told of one by one.
-_TOLD = 100
-
-
-class LineRefused(BaseModel):
-    line: int = Field(ge=1)
-    detail: str
-
-
-class BulkView(BaseModel):
-    """What became of the lines: each is stored or refused for itself, a thousand in a transaction."""
-
-    accepted: int = Field(description="Lines for which a job stands now")
-    created: int = Field(description="Jobs that are new")
-    refused: int
-    errors: list[LineRefused] = Field(description=f"The first {_TOLD} refused lines")
-    job_ids: list[str] | None = Field(None, description="In the order of the accepted lines, if asked for")
 
 
 class ChangedView(BaseModel):
@@ -115,7 +98,7 @@ class _Loading:
             return None
         try:
             new = NewJobBody.model_validate_json(line)
-            job = new.to_new_job(owner_for(self._caller, new.owner), self._scheduler.clock.now())
+            job = new.to_new_job(owner_for(self._caller, new.owner))
         except ValidationError as error:
             self._refuse(self._line, "; ".join(f"{one.where}: {one.what}" for one in places(error)[:5]))
             return None
@@ -144,7 +127,7 @@ class _Loading:
 
     def _refuse(self, line: int, detail: str) -> None:
         self._refused += 1
-        if len(self._errors) < _TOLD:
+        if len(self._errors) < TOLD:
             self._errors.append(LineRefused(line=line, detail=detail))
 
     def told(self, job_ids: bool) -> BulkView:

@@ -32,9 +32,10 @@ from scheduler.api.problems import ProblemError, documented
 from scheduler.api.tokens import Caller
 from scheduler.errors import NotFoundError, SchedulerError
 from scheduler.feed import Follower
-from scheduler.job import Job, Receipt, Status
+from scheduler.job import Job, Status
 from scheduler.pauses import JOB_PREFIX
-from scheduler.views.jobs import JobDetails, JobSummary, body, summary
+from scheduler.views.answers import JobsPage, ReceiptView
+from scheduler.views.jobs import JobDetails, body, summary
 
 router = APIRouter(tags=["jobs"])
 
@@ -42,29 +43,6 @@ At = Annotated[Face, Depends(face_of)]
 JobId = Annotated[str, Path(description="The job", min_length=1, max_length=512)]
 _MISSING = documented(401, 403, 404, 503)
 _MAX_WAIT_S = 60.0
-
-
-class ReceiptView(BaseModel):
-    """The job is stored, durably. ``created`` is false when another stands for it; ``unchanged``: its target has not changed."""
-
-    model_config = ConfigDict(
-        json_schema_extra={"examples": [{"job_id": "0193a7c2-8d1f-7c55-9b1e-5c0d7a2f4e11", "created": True, "unchanged": False}]}
-    )
-
-    job_id: str
-    created: bool
-    unchanged: bool
-
-    @classmethod
-    def of(cls, receipt: Receipt) -> ReceiptView:
-        return cls(job_id=receipt.job_id, created=receipt.created, unchanged=receipt.unchanged)
-
-
-class JobsPage(BaseModel):
-    """Jobs, newest first. ``next_cursor`` gives the next page; null on the last."""
-
-    jobs: list[JobSummary]
-    next_cursor: str | None
 
 
 class ItemView(BaseModel):
@@ -152,7 +130,7 @@ async def enqueue(
 ) -> Response:
     """Durable when answered. ``Location`` is where the job can be looked at."""
     scheduler = face.scheduler
-    job = new.to_new_job(owner_for(caller, new.owner), scheduler.clock.now())
+    job = new.to_new_job(owner_for(caller, new.owner))
     receipt = await scheduler.enqueue(*job[:4], **{name: getattr(job, name) for name in _KEYWORDS}, request_key=idempotency_key)
     return answer(ReceiptView.of(receipt), 202, {"Location": f"/api/jobs/{receipt.job_id}"})
 

@@ -16,49 +16,20 @@ from scheduler.api.problems import ProblemError, documented
 from scheduler.errors import NotFoundError
 from scheduler.pauses import JOB_PREFIX, OWNER_PREFIX, PauseWindow
 from scheduler.times import utc_time
-from scheduler.views.operating import HandlerView, PauseView, PoolView, StatsView, WorkerView, task_types_of
+from scheduler.views.answers import Me, PoolsView, ThroughputView, WorkersView
+from scheduler.views.operating import BucketView, HandlerView, PauseView, PoolView, StatsView, WorkerView, task_types_of
 
 router = APIRouter(tags=["operating"])
 
 _READ = documented(401, 403, 503)
 
 
-class Me(BaseModel):
-    """What the token that asked may do. ``authenticated`` is false where none is needed."""
-
-    owner: str | None
-    scope: str
-    authenticated: bool
-
-
 class PausesView(BaseModel):
     pauses: list[PauseView]
 
 
-class PoolsView(BaseModel):
-    pools: list[PoolView]
-
-
-class WorkersView(BaseModel):
-    workers: list[WorkerView]
-
-
 class HandlersView(BaseModel):
     handlers: list[HandlerView]
-
-
-class Bucket(BaseModel):
-    """What ended in ``bucket_s`` seconds from ``at`` on."""
-
-    at: str | None
-    completed: int
-    failed: int
-    cancelled: int
-
-
-class ThroughputView(BaseModel):
-    bucket_s: float = Field(description="Seconds in a bucket")
-    buckets: list[Bucket] = Field(description="Oldest first, also those in which nothing ended")
 
 
 class BatchView(BaseModel):
@@ -118,8 +89,7 @@ async def throughput(
     """By time, in buckets of ``bucket_s`` seconds, or larger ones where that would be more than a thousand."""
     bucket_s = max(bucket_s, math.ceil(hours * 3_600 / 1_000))
     found = await face.scheduler.throughput(hours=hours, bucket_s=bucket_s, owner=caller.owner)
-    buckets = [Bucket(at=utc_time(one.at), completed=one.completed, failed=one.failed, cancelled=one.cancelled) for one in found]
-    return answer(ThroughputView(bucket_s=bucket_s, buckets=buckets))
+    return answer(ThroughputView(bucket_s=bucket_s, buckets=[BucketView.of(one) for one in found]))
 
 
 @router.get("/batches/{name}", response_model=BatchView, responses={**_READ, **documented(404, 422)}, summary="How a batch stands")

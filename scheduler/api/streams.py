@@ -10,7 +10,6 @@ from typing import Annotated, Any
 import anyio
 import pydantic_core
 from fastapi import APIRouter, Header, Query
-from pydantic import BaseModel, Field
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
@@ -21,6 +20,7 @@ from scheduler.api.problems import ProblemError, documented
 from scheduler.errors import StoreError
 from scheduler.feed import Follower
 from scheduler.journal import Entry
+from scheduler.views.entries import EntryView, HistoryView
 
 router = APIRouter(tags=["live"])
 
@@ -32,30 +32,6 @@ STALLED_S = 20.0
 #: Frames that several streams send are made once; so many are kept.
 _FRAMES = 4_096
 _HISTORY = 10_000
-
-
-class EntryView(BaseModel):
-    """One change of a job; ``name`` begins with ``lane.`` for one of a pause, which has no job."""
-
-    id: int
-    at: str | None
-    name: str = Field(examples=["job.completed"])
-    job_id: str | None
-    task_type: str | None
-    target_type: str | None
-    target_id: str | None
-    owner: str | None
-    batch: str | None
-    status: str | None
-    reason: str | None
-    error: str | None
-    attempt: int | None
-    worker: str | None
-    detail: dict[str, Any]
-
-
-class HistoryView(BaseModel):
-    entries: list[EntryView] = Field(description="Oldest first")
 
 
 class EventStream(Response):
@@ -88,7 +64,9 @@ class EventStream(Response):
             return  # it stalls: the server closes the connection
 
     async def _send_events(self, send: Send, follower: Follower) -> None:
-        await _sent(send, _more(b"retry: 2000\n\n" + (b"event: reset\ndata: {}\n\n" if follower.missed else b"")))
+        # Where it begins is told at once: who is cut off before anything happens goes on from there all the same.
+        begin = b"retry: 2000\nid: %d\n\n" % (follower.position or 0)
+        await _sent(send, _more(begin + (b"event: reset\ndata: {}\n\n" if follower.missed else b"")))
         while True:
             entries: list[Entry] = []
             with anyio.move_on_after(KEEP_ALIVE_S):
@@ -196,4 +174,4 @@ async def history(job_id: JobId, face: At, caller: Reads) -> Response:
     """What happened to it, as far as it is kept."""
     job = await known(face, job_id, caller)
     entries = await face.scheduler.store.journal(0, seq=job.seq, limit=_HISTORY)
-    return answer(HistoryView(entries=[EntryView(**entry.to_dict()) for entry in entries]))
+    return answer(HistoryView(entries=[EntryView.of(entry) for entry in entries]))

@@ -16,7 +16,8 @@ VERBS: dict[str, Any] = typer.main.get_command(app).commands  # type: ignore[att
 HEADINGS = dict(re.findall(r"^## `scheduler ([a-z]+)(.*)`$", PAGE, re.MULTILINE))
 
 SHARED = {"--config", "--store", "--set", "--help"}
-WITHOUT_JSON = {"serve"}
+#: What these have no use for.
+WITHOUT = {"serve": {"--json"}, "token": {"--store", "--set"}}
 
 
 def section(heading: str) -> str:
@@ -40,7 +41,7 @@ def test_the_page_has_every_verb_and_no_other() -> None:
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_a_section_lists_every_flag_of_its_verb_and_no_other(verb: str) -> None:
-    everywhere = SHARED - {"--help"} | (set() if verb in WITHOUT_JSON else {"--json"})
+    everywhere = (SHARED | {"--json"}) - {"--help"} - WITHOUT.get(verb, set())
     assert everywhere <= taken(verb)
     assert flags(section(f"`scheduler {verb}")) == taken(verb) - everywhere
 

@@ -93,6 +93,7 @@ COMPOSITION = """
     scheduler
 """
 SHELLS = """
+    client.*
     catalog.*
     metrics
     dashboard

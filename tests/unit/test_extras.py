@@ -30,6 +30,24 @@ print(len(load_routes(load({}).handlers, None).freeze()))
 """
 
 
+CLIENTLESS = (
+    BARE[: BARE.index("from scheduler.modules")]
+    + """
+import scheduler.cli.app
+try:
+    import scheduler.client
+except scheduler.ConfigError as error:
+    print(error)
+"""
+)
+
+
+def test_the_command_works_without_the_clients_library_which_is_named_to_whoever_wants_it() -> None:
+    done = subprocess.run([sys.executable, "-c", CLIENTLESS], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert done.stderr == ""
+    assert "pip install 'ai-job-scheduler[client]'" in done.stdout
+
+
 def test_every_module_that_is_loaded_by_default_loads_without_extras() -> None:
     done = subprocess.run([sys.executable, "-c", BARE], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
     assert done.stderr == ""

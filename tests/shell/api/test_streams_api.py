@@ -62,6 +62,17 @@ async def test_a_job_is_streamed_from_its_first_entry_to_its_last() -> None:
             assert await taken(stream, 1) == [("job.completed", 3)]
 
 
+async def test_a_stream_says_at_once_where_it_begins() -> None:
+    async with served() as face:
+        await face.put()
+        async with face.client.stream("GET", "/api/events") as answer:
+            with anyio.fail_after(10):
+                assert await anext(answer.aiter_text()) == "retry: 2000\nid: 1\n\n"
+        await face.put()
+        async with events(face, "/api/events", headers={"Last-Event-ID": "1"}) as stream:
+            assert await taken(stream, 1) == [("job.enqueued", 2)], "what happened between is not lost"
+
+
 async def test_all_is_streamed_from_now_on_or_behind_what_was_seen() -> None:
     async with served() as face:
         await face.put()
