@@ -24,7 +24,7 @@ from scheduler.events import Events, LaneProbing, StoreFailing
 from scheduler.health import Health
 from scheduler.job import UNFINISHED
 from scheduler.keeper import Keeper
-from scheduler.lanes import Lane, calls_of, share_out
+from scheduler.lanes import Lane, calls_of, lane_of, share_out
 from scheduler.named import TaskTypeSettings
 from scheduler.outcome import Cancelled, Interrupted, TimedOut
 from scheduler.registry import Routes
@@ -393,15 +393,4 @@ class Dispatcher:
 
     def _new_lane(self, task_type: str, *, ready: bool = False) -> Lane:
         own = self._settings.task_types.get(task_type, TaskTypeSettings())
-        leave = self._engine.unknown_routes == "leave"
-        aside = self._routes.aside(task_type)
-        return Lane(
-            task_type=task_type,
-            limit=aside if own.concurrency is None else own.concurrency,
-            aside=aside is not None,
-            delay_s=own.dispatch_delay_s or 0.0,
-            pool=own.pool if own.pool is not None else self._routes.pool(task_type),
-            target_types=self._routes.target_types(task_type) if leave else None,
-            cap=own.max_running,
-            ready=ready,
-        )
+        return lane_of(task_type, own, self._routes, leave=self._engine.unknown_routes == "leave", ready=ready)

@@ -10,7 +10,9 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from scheduler.named import TaskTypeSettings
 from scheduler.pauses import pool_scope
+from scheduler.registry import Routes
 from scheduler.stores.base import Want
 
 
@@ -51,6 +53,21 @@ class Lane:
     def room(self) -> float:
         """How many more jobs of this lane may run."""
         return min((limit for limit in (self.limit, self.cap) if limit is not None), default=float("inf")) - self.running
+
+
+def lane_of(task_type: str, own: TaskTypeSettings, routes: Routes, *, leave: bool, ready: bool = False) -> Lane:
+    """The lane of a task type as its settings (``own``) and its handlers have it; ``leave``: what has no handler here is another's."""
+    aside = routes.aside(task_type)
+    return Lane(
+        task_type=task_type,
+        limit=aside if own.concurrency is None else own.concurrency,
+        aside=aside is not None,
+        delay_s=own.dispatch_delay_s or 0.0,
+        pool=own.pool if own.pool is not None else routes.pool(task_type),
+        target_types=routes.target_types(task_type) if leave else None,
+        cap=own.max_running,
+        ready=ready,
+    )
 
 
 def calls_of(pool: str) -> str:
