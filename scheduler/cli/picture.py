@@ -54,29 +54,25 @@ class _Section:
     more: int = 0
 
     def lines(self, height: int, width: int) -> list[Text]:
-        """Itself in ``height`` lines; what does not fit is counted."""
-        room = height - 1
-        rows = self.rows or [Text(self.otherwise, style="dim")]
-        hidden = len(rows) - room + self.more if len(rows) > room else self.more
-        if hidden and len(rows) >= room:
-            rows = rows[: max(0, room - 1)]
-            hidden = len(self.rows) - len(rows) + self.more
-        shown = [Text(self.title, style="bold"), *rows]
-        if hidden:
-            shown.append(Text(f"… and {hidden:,} more", style="dim"))
-        return [_fitted(line, width) for line in shown[:height]]
+        """Itself in ``height`` lines; the title says how many rows there are where not all of them have room."""
+        rows = (self.rows or [Text(self.otherwise, style="dim")])[: max(0, height - 1)]
+        title = Text(self.title, style="bold")
+        total = len(self.rows) + self.more
+        if total > len(rows):
+            title.append(f"  {len(rows):,} of {total:,}", style="not bold dim")
+        return [_fitted(line, width) for line in [title, *rows][:height]]
 
     @property
     def wanted(self) -> int:
-        return 1 + max(1, len(self.rows)) + bool(self.more)
+        return 1 + max(1, len(self.rows))
 
 
 def picture(look: Look, now: float, width: int, height: int, trouble: str = "") -> list[Text]:
     """At most ``height`` lines of at most ``width`` cells. ``trouble``: why there is nothing newer than ``look``."""
-    head = [_title(look, now, trouble), _counts(look.stats), _throughput(look, width)]
-    lines = [_fitted(line, width) for line in head]
+    head = [_title(look, now, trouble), *_counts(look.stats, width), _throughput(look, width)]
+    lines = [_fitted(line, width) for line in head[:height]]
     running = _Section("Running", _running(look, now), "nothing", max(0, look.stats.by_status.get("processing", 0) - len(look.running)))
-    failures = _Section("Failures", list(_failures(look, now)))
+    failures = _Section("Failed or put off", list(_failures(look, now)))
     pauses = _Section("Paused", [_pause(one, look.at, now) for one in look.stats.pauses])
     pools = [] if look.pools is None else [_Section("Pools", [_pool(one) for one in look.pools])]
     nobody = "none: start one with `scheduler serve`"
@@ -129,20 +125,23 @@ def _title(look: Look, now: float, trouble: str) -> Text:
     return line
 
 
-def _counts(stats: StatsView) -> Text:
-    """Unfinished ones by status, then how the others ended."""
+def _counts(stats: StatsView, width: int) -> list[Text]:
+    """Unfinished ones by status, then how the others ended; on further lines where one is too short."""
     by_status = stats.by_status
     failed = sum(by_status.get(str(status), 0) for status in FAILED)
     shown = [(str(status), by_status.get(str(status), 0), STYLES.get(status, "")) for status in Status if status not in TERMINAL]
     shown += [("completed", by_status.get("completed", 0), "green"), ("failed", failed, "red")]
     shown += [("cancelled", by_status.get("cancelled", 0), "dim")]
     always = {"pending", "processing", "completed", "failed"}
-    line = Text(f"{plural(stats.total, 'job')}: ")
-    for name, count, style in shown:
-        if count or name in always:
-            line.append("" if line.plain.endswith(": ") else ", ")
-            line.append(f"{count:,} {name}", style=style if count else "dim")
-    return line
+    lines = [Text(f"{plural(stats.total, 'job')}:")]
+    for name, count, style in [one for one in shown if one[1] or one[0] in always]:
+        told = f" {count:,} {name}"
+        if not lines[-1].plain.endswith(":"):
+            lines[-1].append(",")
+        if cell_len(lines[-1].plain + told) >= width:
+            lines.append(Text(" "))
+        lines[-1].append(told, style=style if count else "dim")
+    return lines
 
 
 def _throughput(look: Look, width: int) -> Text:
