@@ -65,7 +65,10 @@ class Process:
     def lines(self, kind: str) -> list[dict[str, Any]]:
         """What it wrote so far: ``runs`` or ``events``."""
         path = self.folder / f"{kind}-{self.pid}.jsonl"
-        return [json.loads(line) for line in path.read_text("utf-8").splitlines()] if path.exists() else []
+        if not path.exists():
+            return []
+        whole, _, _ = path.read_text("utf-8").rpartition("\n")  # of one that is being written the first part may be seen
+        return [json.loads(line) for line in whole.splitlines()]
 
     def is_ready(self) -> bool:
         """Whether a service waits for its cue: its files are made just before."""
