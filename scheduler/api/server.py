@@ -22,7 +22,8 @@ from scheduler.settings import ApiSettings, Settings
 
 #: While the port is the default one and taken, so many after it are tried: a second service on a machine finds its own.
 NEXT_PORTS = 100
-#: The name of log lines about requests that went wrong in this service.
+#: The names of log lines: where it is served, and about requests that went wrong in this service.
+LISTENING = "http.listening"
 HTTP_TROUBLE = "http.trouble"
 #: Requests under way get so many seconds at the end; streams are ended before.
 FINISH_S = 1

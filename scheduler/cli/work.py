@@ -134,7 +134,10 @@ async def _serve(scheduler: Scheduler, listening: socket.socket | None, *, runs_
                 await scheduler.run()
                 return
             async with open_app(scheduler) as app, server.serving(app, listening, scheduler.logger()):
-                render.note(f"dashboard and API: {server.url_of(listening)}")
+                url = server.url_of(listening)
+                scheduler.logger().info(server.LISTENING, url=url)
+                if scheduler.settings.log.path:  # else the log line is where people look
+                    render.note(f"dashboard and API: {url}")
                 await (scheduler.run() if runs_jobs else signals.wait())
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from scheduler import events, logs
+from scheduler.api import server
 from scheduler.events import JobEnqueued, event_types
 from scheduler.job import Draft, Job, Progress, Status, Transition
 from scheduler.pauses import PauseWindow
@@ -82,7 +83,8 @@ def test_every_field_is_explained_with_its_unit_and_no_other_is() -> None:
 
 
 def test_the_page_explains_the_lines_that_the_log_adds_itself() -> None:
-    assert sorted(rows("Lines that are no events")) == sorted([logs.LINES_DROPPED, logs.SUBSCRIBER_FAILED])
+    lines = [logs.LINES_DROPPED, logs.SUBSCRIBER_FAILED, server.LISTENING, server.HTTP_TROUBLE]
+    assert sorted(rows("Lines that are no events")) == sorted(lines)
 
 
 def test_every_event_is_listed_once_as_the_class_that_is_emitted() -> None:

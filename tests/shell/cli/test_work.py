@@ -98,11 +98,11 @@ def test_a_service_logs_json_to_standard_error_and_nothing_to_standard_output() 
     with started("serve", "--set", "log.path=") as service:
         assert service.stderr is not None
         assert service.stdout is not None
-        events = [json.loads(service.stderr.readline())["event"] for _ in range(2)]
+        events = [json.loads(service.stderr.readline())["event"] for _ in range(3)]
         service.terminate()
         events += [json.loads(line)["event"] for line in service.stderr]
         assert service.stdout.read() == ""
-    assert events == ["service.started", "job.completed", "service.draining", "service.stopped"]
+    assert events == ["http.listening", "service.started", "job.completed", "service.draining", "service.stopped"]
 
 
 def test_a_service_logs_json_also_on_a_terminal_unless_told_otherwise() -> None:
@@ -111,7 +111,7 @@ def test_a_service_logs_json_also_on_a_terminal_unless_told_otherwise() -> None:
 
     words = ["serve", "--set", "log.path="]
     assert all(json.loads(line)["event"] for line in on_terminal(words, until=is_up).out.splitlines())
-    assert "service.started" in on_terminal([*words, "--set", "log.format=console"], until=is_up).plain.splitlines()[0].split("{")[0]
+    assert "http.listening" in on_terminal([*words, "--set", "log.format=console"], until=is_up).plain.splitlines()[0].split("{")[0]
 
 
 def test_a_failed_job_shows_in_the_exit_code_of_run_also_after_a_signal(here: Path) -> None:
