@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from scheduler.cli.render import utc_time
 from scheduler.clock import SystemClock
+from scheduler.times import utc_time
 from tests.shell.cli.command import call, on_terminal, run, started
 
 

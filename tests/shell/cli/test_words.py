@@ -8,11 +8,12 @@ import pytest
 
 from scheduler.cli.options import duration_s, moment
 from scheduler.cli.progress import Rate
-from scheduler.cli.render import clean, emit_json, local_time, plural, shortened, span, tail, utc_time
+from scheduler.cli.render import clean, emit_json, local_time, plural, shortened, span, tail
 from scheduler.cli.tables import Column, _fitted
 from scheduler.cli.tally import Tally
 from scheduler.events import Events, JobCancelled, JobCompleted, JobEnqueued, JobFailed, JobInterrupted, JobRateLimited, JobStarted
 from scheduler.job import Status, Transition
+from scheduler.times import utc_time
 from tests.support.jobs import T0, a_draft, a_job
 
 
