@@ -6,6 +6,7 @@
     ├── InvalidJobError             refused at the door; nothing was stored
     │   ├── OwnerLimitError         the owner has as many unfinished jobs as it may
     │   ├── UnknownJobError         it is to wait for a job that does not exist
+    │   ├── NotConfiguredError      it asks for something that this service is not configured for
     │   └── IdempotencyConflictError    the request key was used for another body
     ├── ItemsFailedError            some items of a long job failed; the ledger says which
     ├── NotFoundError               no such job, or not yours (the two look alike)
@@ -59,6 +60,10 @@ class OwnerLimitError(InvalidJobError):
 
 class UnknownJobError(InvalidJobError):
     """``after`` names a job that does not exist (for the owner); nothing was stored."""
+
+
+class NotConfiguredError(InvalidJobError):
+    """The job asks for something that this service is not configured for; nothing was stored."""
 
 
 class IdempotencyConflictError(InvalidJobError):

@@ -115,7 +115,8 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
             schemas.update(schema.pop("$defs", {}))
             schemas[model.__name__] = schema
         schemas["Json"] = JSON_SCHEMA
-        schemas["NewJobBody"]["properties"]["payload"] |= {"$ref": "#/components/schemas/Json"}
+        for name in ("NewJobBody", "JobLine"):
+            schemas[name]["properties"]["payload"] |= {"$ref": "#/components/schemas/Json"}
         for operation in (one for methods in document["paths"].values() for one in methods.values()):
             if "422" in operation["responses"]:  # also those that FastAPI adds
                 operation["responses"]["422"] = documented(422)[422]

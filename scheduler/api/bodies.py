@@ -70,8 +70,8 @@ class Body(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
-class NewJobBody(Body):
-    """A job to enqueue."""
+class JobLine(Body):
+    """A job to enqueue among many."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -104,9 +104,6 @@ class NewJobBody(Body):
     batch: Name | None = Field(None, description="The group that it belongs to")
     after: Annotated[list[Key], Field(max_length=1_000)] = Field([], description="Job ids, or batch:NAME, that must have ended before")
     if_failed: Literal["fail", "cancel", "run"] = Field("fail", description="What becomes of it if one of those failed")
-    webhook: Annotated[str, Field(min_length=1, max_length=2_048, pattern=PLAIN)] | None = Field(
-        None, description="An https address that is told how the job ended; not for jobs in bulk"
-    )
 
     def to_new_job(self, owner: str | None) -> NewJob:
         """The job, for ``owner``. A delay stays one: the same request, sent again later, is the same."""
@@ -114,8 +111,18 @@ class NewJobBody(Body):
         return NewJob(
             self.task_type, self.target_type, self.target_id, self.payload, self.priority, due, self.unique_key, owner,
             self.max_attempts, self.timeout_s, self.force, self.batch, self.after, self.if_failed,
-            webhook=self.webhook,
         )  # fmt: skip
+
+
+class NewJobBody(JobLine):
+    """A job to enqueue."""
+
+    webhook: Annotated[str, Field(min_length=9, max_length=2_048, pattern=r"^https?://[\x21-\x7e]+$")] | None = Field(
+        None, description="An https address that is told how the job ended"
+    )
+
+    def to_new_job(self, owner: str | None) -> NewJob:
+        return super().to_new_job(owner)._replace(webhook=self.webhook)
 
 
 def _some_of_them(schema: dict[str, Any]) -> None:
@@ -215,4 +222,4 @@ PauseJobGiven = Annotated[PauseJobBody, Depends(reads(PauseJobBody, optional=Tru
 PauseGiven = Annotated[PauseBody, Depends(reads(PauseBody))]
 ProcessGiven = Annotated[ProcessBody, Depends(reads(ProcessBody, optional=True))]
 #: Described in the OpenAPI document, as FastAPI does not see them.
-BODIES: tuple[type[Body], ...] = (NewJobBody, CancelSelection, RetrySelection, RetryBody, PauseJobBody, PauseBody, ProcessBody)
+BODIES: tuple[type[Body], ...] = (NewJobBody, JobLine, CancelSelection, RetrySelection, RetryBody, PauseJobBody, PauseBody, ProcessBody)

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, ValidationError
 from starlette.responses import Response
 
-from scheduler.api.bodies import CancelGiven, CancelSelection, NewJobBody, RetrySelected, RetrySelection, SelectionBody, described
+from scheduler.api.bodies import CancelGiven, CancelSelection, JobLine, RetrySelected, RetrySelection, SelectionBody, described
 from scheduler.api.callers import Writes
 from scheduler.api.doors import MAX_REQUEST_BYTES, NDJSON
 from scheduler.api.jobs import At, answer, is_foreign, owner_for
@@ -18,7 +18,7 @@ from scheduler.api.tokens import Caller
 from scheduler.bulk import PORTION
 from scheduler.controls import Verb
 from scheduler.errors import InvalidJobError
-from scheduler.job import NewJob
+from scheduler.job import NewJob, Receipt
 from scheduler.views.answers import TOLD, BulkView, LineRefused
 
 router = APIRouter(tags=["many jobs"])
@@ -35,16 +35,8 @@ _LINE_BY_LINE = {"type": "array", "items": {"$ref": "#/components/schemas/NewJob
 _LINES = {
     "requestBody": {
         "required": True,
-        "content": {
-            NDJSON: {
-                "schema": {
-                    "type": "array",
-                    "items": {"$ref": "#/components/schemas/NewJobBody"},
-                    "description": "One item a line, no brackets",
-                },
-                "example": [{"task_type": "a"}, {"task_type": "b", "priority": 5}],
-            }
-        },
+        "description": "One JSON object a line, each as the schema JobLine says; a line that is not is refused alone",
+        "content": {NDJSON: {"schema": {}, "example": [{"task_type": "a"}, {"task_type": "b", "priority": 5}]}},
     }
 }
 
@@ -73,10 +65,7 @@ async def bulk(
             await loading.store(portion)
             portion = []
     await loading.store(portion)
-    told = loading.told(job_ids)
-    if told.refused and not told.accepted:
-        raise ProblemError(422, "; ".join(f"line {one.line}: {one.detail}" for one in told.errors[:5]))
-    return answer(told, 202)
+    return answer(loading.told(job_ids), 202)
 
 
 class _Loading:
@@ -97,7 +86,7 @@ class _Loading:
         if not line.strip():
             return None
         try:
-            new = NewJobBody.model_validate_json(line)
+            new = JobLine.model_validate_json(line)
             job = new.to_new_job(owner_for(self._caller, new.owner))
         except ValidationError as error:
             self._refuse(self._line, "; ".join(f"{one.where}: {one.what}" for one in places(error)[:5]))
@@ -109,21 +98,31 @@ class _Loading:
         return job
 
     async def store(self, portion: list[NewJob]) -> None:
-        """Store a portion; if one of it is refused, each alone, for the others are none the worse."""
+        """Store a portion; what is refused of it is refused alone, for the others are none the worse."""
         lines, self._places = self._places, []
-        if not portion:
-            return
+        if portion:
+            await self._store(list(zip(lines, portion, strict=True)))
+
+    async def _store(self, jobs: list[tuple[int, NewJob]]) -> None:
+        receipts: list[Receipt] = []
         try:
-            receipts = await self._scheduler.enqueue_many(portion)
-        except InvalidJobError:
-            receipts = []
-            for line, new in zip(lines, portion, strict=True):
-                try:
-                    receipts += await self._scheduler.enqueue_many([new])
-                except InvalidJobError as error:
-                    self._refuse(line, str(error))
+            async for receipt in self._scheduler.enqueue_many(new for _, new in jobs):
+                receipts.append(receipt)
+        except InvalidJobError as error:
+            await self._go_on(jobs[len(receipts) :], error, some_were_stored=bool(receipts))
         self._created += sum(receipt.created for receipt in receipts)
         self._job_ids += [receipt.job_id for receipt in receipts]
+
+    async def _go_on(self, jobs: list[tuple[int, NewJob]], error: InvalidJobError, *, some_were_stored: bool) -> None:
+        """One of ``jobs`` was refused: the first, where those before it were stored; else nobody says which, and halves find out."""
+        if some_were_stored or len(jobs) == 1:
+            self._refuse(jobs[0][0], str(error))
+            if len(jobs) > 1:
+                await self._store(jobs[1:])
+            return
+        half = len(jobs) // 2
+        await self._store(jobs[:half])
+        await self._store(jobs[half:])
 
     def _refuse(self, line: int, detail: str) -> None:
         self._refused += 1

@@ -7,6 +7,7 @@ microseconds, and streams pass through untouched.
 from __future__ import annotations
 
 import ipaddress
+import logging
 import socket
 from collections.abc import Iterable
 from functools import lru_cache
@@ -21,6 +22,8 @@ from scheduler.values import MAX_BODY_BYTES
 #: What a request's body may come to; the JSON around a payload of the most bytes has room too.
 MAX_REQUEST_BYTES = MAX_BODY_BYTES + 100_000
 NDJSON = "application/x-ndjson"
+_LOG = logging.getLogger("scheduler.api")
+_FAULT = ProblemError(500, "the service's log says what happened; nothing is known to have changed")
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 _SAME_SITE = frozenset({"same-origin", "none"})
 
@@ -55,9 +58,15 @@ class Doors:
         headers = Headers(scope=scope)
         refusal = self._refusal(scope["method"], headers)
         if refusal is not None:
-            await refusal.to_response()(scope, receive, _with_headers(send))
+            await refusal.to_response()(scope, receive, _Answering(send).send)
             return
-        await self._app(scope, _Counted(receive, headers).receive, _with_headers(send))
+        answering = _Answering(send)
+        try:
+            await self._app(scope, _Counted(receive, headers).receive, answering.send)
+        except Exception:
+            _LOG.exception("%s %s failed", scope["method"], scope["path"])
+            if not answering.begun:
+                await _FAULT.to_response()(scope, receive, answering.send)
 
     def _refusal(self, method: str, headers: Headers) -> ProblemError | None:
         host = headers.get("host", "")
@@ -124,12 +133,17 @@ class _Counted:
         return message
 
 
-def _with_headers(send: Send) -> Send:
-    async def sent(message: Message) -> None:
+class _Answering:
+    """Adds what every answer says to browsers; ``begun`` once it is on its way."""
+
+    def __init__(self, send: Send) -> None:
+        self.begun = False
+        self._send = send
+
+    async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
+            self.begun = True
             headers = MutableHeaders(scope=message)
             for name, value in _HEADERS.items():
                 headers.setdefault(name, value)
-        await send(message)
-
-    return sent
+        await self._send(message)

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import anyio
 import pydantic_core
-from fastapi import APIRouter, Depends, Header, Path, Query
+from fastapi import APIRouter, Depends, Header, Path, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
@@ -120,7 +120,8 @@ async def details(face: Face, job: Job) -> Response:
     summary="Enqueue a job",
 )
 async def enqueue(
-    caller: Writes,  # first: nobody's body is read before it is known whose it is
+    request: Request,
+    caller: Writes,  # before the body: nobody's is read before it is known whose it is
     new: NewJobGiven,
     face: At,
     idempotency_key: Annotated[
@@ -132,7 +133,7 @@ async def enqueue(
     scheduler = face.scheduler
     job = new.to_new_job(owner_for(caller, new.owner))
     receipt = await scheduler.enqueue(*job[:4], **{name: getattr(job, name) for name in _KEYWORDS}, request_key=idempotency_key)
-    return answer(ReceiptView.of(receipt), 202, {"Location": f"/api/jobs/{receipt.job_id}"})
+    return answer(ReceiptView.of(receipt), 202, {"Location": f"{request.scope.get('root_path', '')}/api/jobs/{receipt.job_id}"})
 
 
 _KEYWORDS = ("priority", "run_after", "unique_key", "owner", "max_attempts", "timeout_s", "force", "batch", "after", "if_failed", "webhook")

@@ -21,6 +21,7 @@ from starlette.routing import compile_path
 from scheduler.errors import (
     IdempotencyConflictError,
     InvalidJobError,
+    NotConfiguredError,
     NotFoundError,
     OwnerLimitError,
     SchedulerError,
@@ -116,7 +117,7 @@ def problem_of(error: SchedulerError) -> ProblemError:
     match error:
         case OwnerLimitError():
             return ProblemError(429, text)
-        case IdempotencyConflictError() | UnknownJobError():
+        case IdempotencyConflictError() | UnknownJobError() | NotConfiguredError():
             return ProblemError(409, text)
         case InvalidJobError():
             return ProblemError(422, text)
@@ -172,19 +173,15 @@ def install(app: FastAPI) -> None:
         assert isinstance(error, HTTPException)
         if error.status_code == 404:
             return ProblemError(404, "there is nothing at this path: see /docs").to_response()
-        if error.status_code == 405 and (allowed := _allowed(app, request.url.path)):
+        if error.status_code == 405 and (allowed := _allowed(app, request.scope["path"].removeprefix(request.scope.get("root_path", "")))):
             return ProblemError(405, f"this path knows {allowed}", headers={"Allow": allowed}).to_response()
         return ProblemError(error.status_code, str(error.detail), headers=error.headers).to_response()
 
     async def on_gone(request: Request, error: Exception) -> Response:
         return ProblemError(400, "the request ended before its body").to_response()  # to nobody
 
-    async def on_fault(request: Request, error: Exception) -> Response:
-        return ProblemError(500, "the service's log says what happened; nothing is known to have changed").to_response()
-
     app.add_exception_handler(ProblemError, on_problem)
     app.add_exception_handler(ClientDisconnect, on_gone)
-    app.add_exception_handler(Exception, on_fault)
     app.add_exception_handler(SchedulerError, on_scheduler)
     app.add_exception_handler(RequestValidationError, on_validation)
     app.add_exception_handler(HTTPException, on_http)

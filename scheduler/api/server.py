@@ -97,9 +97,10 @@ async def serving(app: FastAPI, listening: socket.socket, logger: Any) -> AsyncI
     )
     server = _Server(config)
     handler = _Forward(logger)
-    told = logging.getLogger("uvicorn.error")
-    told.propagate = False
-    told.addHandler(handler)
+    loggers = [logging.getLogger(name) for name in ("uvicorn.error", "scheduler.api")]
+    for told in loggers:
+        told.propagate = False
+        told.addHandler(handler)
     try:
         async with anyio.create_task_group() as group:
             group.start_soon(server.serve, [listening], name="http")
@@ -109,7 +110,8 @@ async def serving(app: FastAPI, listening: socket.socket, logger: Any) -> AsyncI
                 app.state.face.close()
                 server.should_exit = True
     finally:
-        told.removeHandler(handler)
+        for told in loggers:
+            told.removeHandler(handler)
         listening.close()
 
 

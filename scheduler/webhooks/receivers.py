@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TypeVar
 
-from scheduler.errors import ConfigError, InvalidJobError, UndeliverableError
+from scheduler.errors import ConfigError, InvalidJobError, NotConfiguredError, UndeliverableError
 from scheduler.named import WebhookSettings
 from scheduler.settings import Settings
 from scheduler.webhooks.filters import Filter, filter_of
@@ -53,7 +53,7 @@ class Receivers:
     def admit(self, url: str) -> None:
         """Whether a job may name ``url``. Raises ``InvalidJobError`` that says why not."""
         if not self._defaults.secret_env:
-            raise InvalidJobError(
+            raise NotConfiguredError(
                 "webhook: there is no secret to sign with: name the environment variable that holds it in [webhook] secret_env"
             )
         try:

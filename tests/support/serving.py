@@ -51,6 +51,11 @@ class Serving:
             time.sleep(0.02)
         self.url = told[1]
 
+    def tell(self, number: int) -> None:
+        """Send it a signal."""
+        assert self._process is not None
+        self._process.send_signal(number)
+
     def end(self, number: int = signal.SIGKILL) -> None:
         """End it, by kill -9 unless told otherwise."""
         if self._process is not None:
