@@ -214,7 +214,6 @@ def described(model: type[Body], *, required: bool = True) -> dict[str, Any]:
     return {"requestBody": {"required": required, "content": {"application/json": {"schema": schema}}}}
 
 
-NewJobGiven = Annotated[NewJobBody, Depends(reads(NewJobBody))]
 CancelGiven = Annotated[CancelSelection, Depends(reads(CancelSelection))]
 RetrySelected = Annotated[RetrySelection, Depends(reads(RetrySelection))]
 RetryGiven = Annotated[RetryBody, Depends(reads(RetryBody, optional=True))]

@@ -9,10 +9,11 @@ from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, ValidationError
 from starlette.responses import Response
 
+from scheduler.api.accepting import owner_for
 from scheduler.api.bodies import CancelGiven, CancelSelection, JobLine, RetrySelected, RetrySelection, SelectionBody, described
 from scheduler.api.callers import Writes
 from scheduler.api.doors import MAX_REQUEST_BYTES, NDJSON
-from scheduler.api.jobs import At, answer, is_foreign, owner_for
+from scheduler.api.jobs import At, answer, is_foreign
 from scheduler.api.problems import ProblemError, documented, places
 from scheduler.api.tokens import Caller
 from scheduler.bulk import PORTION

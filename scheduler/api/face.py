@@ -52,7 +52,7 @@ class Face:
             scope.cancel()
 
 
-def face_of(request: Request) -> Face:
+async def face_of(request: Request) -> Face:  # async: a plain function would be run in a thread
     face: Face | None = getattr(request.app.state, "face", None)
     if face is None or face.closing:
         raise ProblemError(503, "the service is starting or ending: try again", headers={"Retry-After": "1"})

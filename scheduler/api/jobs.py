@@ -8,15 +8,15 @@ from typing import Annotated, Any
 
 import anyio
 import pydantic_core
-from fastapi import APIRouter, Depends, Header, Path, Query, Request
+from fastapi import APIRouter, Depends, Path, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
+from scheduler.api.accepting import KEY, accept
 from scheduler.api.bodies import (
     Key,
     Name,
     NewJobBody,
-    NewJobGiven,
     PauseJobBody,
     PauseJobGiven,
     RetryBody,
@@ -26,7 +26,7 @@ from scheduler.api.bodies import (
     When,
     described,
 )
-from scheduler.api.callers import Reads, Writes
+from scheduler.api.callers import TAKES_TOKEN, Reads, Writes
 from scheduler.api.face import Face, face_of
 from scheduler.api.problems import ProblemError, documented
 from scheduler.api.tokens import Caller
@@ -84,15 +84,6 @@ def answer(view: BaseModel, status: int = 200, headers: Mapping[str, str] | None
     return Response(pydantic_core.to_json(view, inf_nan_mode="null"), status, headers, "application/json")
 
 
-def owner_for(caller: Caller, asked: str | None) -> str | None:
-    """Whose jobs an enqueue is for. Raises ``ProblemError`` if the token is another owner's."""
-    if caller.owner is None:
-        return asked
-    if asked not in (None, caller.owner):
-        raise ProblemError(403, "the token enqueues only for its owner: leave owner out")
-    return caller.owner
-
-
 def is_foreign(caller: Caller, asked: str | None) -> bool:
     """Whether somebody asks for another's jobs: there are none, as far as he is told."""
     return caller.owner is not None and asked not in (None, caller.owner)
@@ -111,32 +102,27 @@ async def details(face: Face, job: Job) -> Response:
     return answer(JobDetails.with_ledgers(job, ledgers, await face.scheduler.ends_at(job)))
 
 
+_KEY = {
+    "name": KEY,
+    "in": "header",
+    "required": False,
+    "schema": {"type": "string", "minLength": 1, "maxLength": 512},
+    "description": "The same key and body give the same job; another body is refused. Kept a day.",
+}
+
+
 @router.post(
     "/jobs",
     status_code=202,
     response_model=ReceiptView,
     responses=documented(401, 403, 409, 413, 415, 422, 429, 503, 507),
-    openapi_extra=described(NewJobBody),
+    dependencies=[TAKES_TOKEN],
+    openapi_extra={**described(NewJobBody), "parameters": [_KEY]},
     summary="Enqueue a job",
 )
-async def enqueue(
-    request: Request,
-    caller: Writes,  # before the body: nobody's is read before it is known whose it is
-    new: NewJobGiven,
-    face: At,
-    idempotency_key: Annotated[
-        str | None,
-        Header(min_length=1, max_length=512, description="The same key and body give the same job; another body is refused. Kept a day."),
-    ] = None,
-) -> Response:
+async def enqueue(request: Request) -> Response:
     """Durable when answered. ``Location`` is where the job can be looked at."""
-    scheduler = face.scheduler
-    job = new.to_new_job(owner_for(caller, new.owner))
-    receipt = await scheduler.enqueue(*job[:4], **{name: getattr(job, name) for name in _KEYWORDS}, request_key=idempotency_key)
-    return answer(ReceiptView.of(receipt), 202, {"Location": f"{request.scope.get('root_path', '')}/api/jobs/{receipt.job_id}"})
-
-
-_KEYWORDS = ("priority", "run_after", "unique_key", "owner", "max_attempts", "timeout_s", "force", "batch", "after", "if_failed", "webhook")
+    return await accept(request)
 
 
 @router.get("/jobs", response_model=JobsPage, responses=documented(401, 403, 422, 503), summary="List jobs")

@@ -131,6 +131,21 @@ def problem_of(error: SchedulerError) -> ProblemError:
             return ProblemError(422, text)
 
 
+#: What routes raise to be answered with a problem.
+EXPECTED = (ProblemError, SchedulerError, ClientDisconnect)
+
+
+def response_to(error: Exception) -> Response:
+    """The problem that one of ``EXPECTED`` is answered with."""
+    match error:
+        case ProblemError():
+            return error.to_response()
+        case SchedulerError():
+            return problem_of(error).to_response()
+        case _:
+            return ProblemError(400, "the request ended before its body").to_response()  # to nobody
+
+
 def places(error: ValidationError | RequestValidationError, root: str = "") -> list[Place]:
     """Where a request does not fit, and how; what it held is not repeated: it may not be fit to be sent."""
     return [Place(where=".".join([*filter(None, [root]), *map(_shown, one["loc"])]), what=str(one["msg"])) for one in error.errors()]
@@ -156,13 +171,8 @@ def _matches(template: str, path: str) -> bool:
 def install(app: FastAPI) -> None:
     """Answer every error of ``app`` with a problem."""
 
-    async def on_problem(request: Request, error: Exception) -> Response:
-        assert isinstance(error, ProblemError)
-        return error.to_response()
-
-    async def on_scheduler(request: Request, error: Exception) -> Response:
-        assert isinstance(error, SchedulerError)
-        return problem_of(error).to_response()
+    async def on_expected(request: Request, error: Exception) -> Response:
+        return response_to(error)
 
     async def on_validation(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
@@ -177,11 +187,7 @@ def install(app: FastAPI) -> None:
             return ProblemError(405, f"this path knows {allowed}", headers={"Allow": allowed}).to_response()
         return ProblemError(error.status_code, str(error.detail), headers=error.headers).to_response()
 
-    async def on_gone(request: Request, error: Exception) -> Response:
-        return ProblemError(400, "the request ended before its body").to_response()  # to nobody
-
-    app.add_exception_handler(ProblemError, on_problem)
-    app.add_exception_handler(ClientDisconnect, on_gone)
-    app.add_exception_handler(SchedulerError, on_scheduler)
+    for kind in EXPECTED:
+        app.add_exception_handler(kind, on_expected)
     app.add_exception_handler(RequestValidationError, on_validation)
     app.add_exception_handler(HTTPException, on_http)

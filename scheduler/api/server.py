@@ -42,7 +42,8 @@ def bind(settings: Settings, *, search: bool) -> socket.socket:
     check_exposed(settings, api.host, ipaddress.ip_address(address[0].partition("%")[0]).is_loopback)
     last = api.port + (NEXT_PORTS if search and api.port else 0)
     for port in range(api.port, min(last, 65_535) + 1):
-        listening = socket.socket(family, socket.SOCK_STREAM)
+        # The protocol by name: only then does asyncio switch off Nagle's algorithm, which costs an answer 40 ms.
+        listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         try:
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if hasattr(socket, "TCP_USER_TIMEOUT"):
