@@ -1,7 +1,8 @@
-"""A handler that does nothing, for services that benchmarks start."""
+"""A handler that does nothing but tell when it was called, for services that benchmarks start."""
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from scheduler import JobContext, Registry
@@ -10,4 +11,5 @@ routes = Registry()
 
 
 @routes.handler("noop")
-async def noop(job: JobContext, payload: Any) -> None: ...
+async def noop(job: JobContext, payload: Any) -> float:
+    return time.time()

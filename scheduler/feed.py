@@ -31,8 +31,6 @@ AGAIN_S = 1.0
 #: Entries read at once, and the most that wait for one follower.
 PAGE = 500
 BUFFER = 1_000
-#: So many followers are woken before others in the event loop get their turn.
-_AT_ONCE = 16
 
 
 class Feed:
@@ -101,12 +99,11 @@ class Feed:
         return None if None in owners else frozenset(owner for owner in owners if owner is not None)
 
     async def _tell(self, page: list[Entry], position: int) -> None:
-        # Everybody gets the entries in one go, for nobody may join in between; waking them takes turns with the rest of the loop.
-        told = [follower for follower in self._followers if follower.take(page, position)]
-        for number, follower in enumerate(told):
+        # Everybody gets the entries in one go, for nobody may join in between. They are woken one by one, in turns with the rest of the
+        # event loop: a thousand at once would hold up a job that is due for as long as it takes to write to all of them.
+        for follower in [follower for follower in self._followers if follower.take(page, position)]:
             follower.wake()
-            if number % _AT_ONCE == _AT_ONCE - 1:
-                await checkpoint()
+            await checkpoint()
 
     # -- for followers
 
