@@ -42,7 +42,7 @@ function item(entry, before) {
   const facts = [
     entry.attempt && entry.name === "job.started" ? `attempt ${entry.attempt}` : null,
     entry.worker && entry.name === "job.started" ? ["on ", said(entry.worker)] : null,
-    entry.detail?.run_after && entry.name !== "job.enqueued" ? `due ${when(entry.detail.run_after)}` : null,
+    entry.detail?.run_after > entry.at ? `due ${when(entry.detail.run_after)}` : null,
   ].filter(Boolean);
   return el(
     "li",

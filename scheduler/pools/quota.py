@@ -29,6 +29,8 @@ from scheduler.pools.timeline import LARGE_S
 #: Calls are booked at most so many seconds before they start (where the pace is slow, some calls): what is booked far ahead
 #: cannot follow a change of mind.
 HORIZON_S, HORIZON_CALLS, HORIZON_MOST_S = 0.25, 4.0, 1.0
+#: No worker books more calls at once, whatever limits somebody states.
+MOST_CALLS = 1_000_000
 #: How soon to ask again while somebody else's call tries whether the pool is open.
 TRYING_S = 0.1
 #: A pace of our own guessing grows while at least this share of it was used over so many seconds.
@@ -357,7 +359,8 @@ class Quota:
         if pace is None:
             return HORIZON_S, 1_000
         horizon_s = min(max(HORIZON_S, HORIZON_CALLS / pace), HORIZON_MOST_S)
-        return horizon_s, max(1, round(pace * horizon_s / max(self.desks.in_line(step.now), 1)))
+        share = pace * horizon_s / max(self.desks.in_line(step.now), 1)
+        return horizon_s, max(1, round(min(share, MOST_CALLS)))
 
     def _grow(self, step: _Step) -> None:
         """Calls wait for the pace: where it is our own guess, try a little more."""
