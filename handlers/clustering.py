@@ -14,10 +14,11 @@ from typing import Any
 from anyio import to_thread
 from pydantic import BaseModel, ConfigDict, Field
 
-from handlers.corpus import Corpora, Piece
+from handlers.corpus import Corpora
 from handlers.embeddings import Embedder, matrix
 from handlers.extras import needing
 from handlers.meanings import corpora, embedded_pieces, embedder
+from handlers.pieces import Piece
 from scheduler import JobContext, Registry
 
 CLUSTERING = "clustering"

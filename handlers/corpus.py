@@ -10,8 +10,9 @@ import sqlite3
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
+
+from handlers.pieces import Document, Mention, Piece, Relation
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS document (
@@ -38,49 +39,6 @@ CREATE TABLE IF NOT EXISTS cluster (
 ) WITHOUT ROWID;
 """
 _MOST_IN_ONE = 500
-
-
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """A chunk of a document. ``hash`` is of what it says: what says the same has the same vector."""
-
-    id: str
-    document: str
-    position: int
-    heading: str
-    text: str
-    hash: str
-
-    @property
-    def spoken(self) -> str:
-        """What it says: the heading above it is part of that."""
-        return f"{self.heading}. {self.text}" if self.heading else self.text
-
-
-@dataclass(frozen=True, slots=True)
-class Document:
-    id: str
-    owner: str
-    path: str
-    title: str
-    content_hash: str
-
-
-@dataclass(frozen=True, slots=True)
-class Mention:
-    """An entity named in a chunk, ``times`` times. ``entity`` is what all ways to write the name have in common."""
-
-    entity: str
-    name: str
-    kind: str
-    times: int
-
-
-@dataclass(frozen=True, slots=True)
-class Relation:
-    source: str
-    label: str
-    target: str
 
 
 class Corpus:

@@ -13,9 +13,10 @@ import anyio
 from anyio import to_thread
 from pydantic import BaseModel, ConfigDict
 
-from handlers.corpus import Corpora, Mention, Piece, Relation
+from handlers.corpus import Corpora
 from handlers.enrichment import POOL, prompt, provider
 from handlers.meanings import corpora
+from handlers.pieces import Mention, Piece, Relation
 from handlers.providers import DOCUMENT, Entities, Provider, Question, Subject
 from scheduler import Chunk, InvalidOutputError, ItemFailed, JobContext, ProviderRefusedError, Registry, Resources
 from scheduler.errors import AuthError

@@ -13,19 +13,19 @@ from typing import Any
 
 import anyio
 from anyio import to_thread
-from pydantic import BaseModel, ConfigDict, Field
 
 from handlers.enrichment import POOL, prompt, provider
-from handlers.likeness import KEYS, NAMES, Catalogue, Match, Thing, things
+from handlers.likeness import Catalogue, Match, Thing
+from handlers.lists import AI, SEARCH, MatchItems
 from handlers.mentions import Mentions
 from handlers.providers import CHOICE, Choice, Provider, Question, Subject
 from handlers.searching import Page, Searches, SearchIndex
-from handlers.tables import Row, column, read_table, refuse_changed, write_csv
+from handlers.tables import write_csv
 from scheduler import Chunk, InvalidOutputError, ItemFailed, ItemsFailedError, JobContext, ProviderRefusedError, Registry
 from scheduler.errors import AuthError
 
 MATCH = "match_items"
-RULES, AI, SEARCH = "rules", "ai", "search"
+RULES = "rules"
 #: Items a chunk: comparing is cheap and done for many at once, a provider takes seconds an item, a search longer.
 RULES_CHUNK, AI_CHUNK, SEARCH_CHUNK = 500, 10, 5
 #: How much of the whole each pass is, as progress tells it: the first takes moments.
@@ -46,33 +46,13 @@ def searches(settings: Any) -> Searches:
     return Searches()
 
 
-class MatchItems(BaseModel):
-    """``items`` and ``catalogue`` are paths of CSV or JSON files, or the rows themselves.
-
-    ``content_hash`` (of ``tables.content_hash``) makes sure that a job that goes on later still finds the files it began
-    with. ``pages`` is a folder of pages for the search. ``out`` is where the matches are written as CSV.
-    """
-
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
-    items: str | list[Row]
-    catalogue: str | list[Row]
-    item_name: str = ""
-    catalogue_name: str = ""
-    content_hash: str = ""
-    pages: str = ""
-    out: str = ""
-    passes: frozenset[str] = frozenset({AI, SEARCH})
-    at_once: int = Field(2, ge=1, le=64)
-
-
 @routes.handler(MATCH, payload=MatchItems, pool=POOL, timeout_s=float("inf"))
 async def match_items(job: JobContext, payload: MatchItems) -> dict[str, Any]:
     """Returns totals, the match rate in percent, and examples; the matches themselves are in the ledgers and in ``out``.
 
     Raises ``ItemsFailedError`` when the provider could not say anything of some items: ``scheduler retry`` asks for those again.
     """
-    items, catalogue = await to_thread.run_sync(_loaded, payload)
+    items, catalogue = await to_thread.run_sync(payload.load)
     matching = _Matching(job, payload, items, catalogue)
     await matching.by_rules()
     if AI in payload.passes:
@@ -234,24 +214,6 @@ async def _searched(item: Thing, index: SearchIndex, mentions: Mentions) -> Matc
     query = " ".join([item.name, *item.codes.values()])
     pages = await index.search(query, _PAGES)
     return await to_thread.run_sync(mentions.vote, item, pages)
-
-
-def _loaded(payload: MatchItems) -> tuple[list[Thing], Catalogue]:
-    """Runs in a thread. Raises ``TableError``."""
-    refuse_changed(payload.content_hash, payload.items, payload.catalogue)
-    items, entries = (
-        _side(payload.items, payload.item_name, "the list of items"),
-        _side(payload.catalogue, payload.catalogue_name, "the catalogue"),
-    )
-    return items, Catalogue(entries)
-
-
-def _side(table: str | list[Row], name: str, what: str) -> list[Thing]:
-    rows = read_table(table) if isinstance(table, str) else table
-    if not rows:
-        return []
-    key = next((one for one in KEYS if one in rows[0]), None)
-    return things(rows, column(rows, name, NAMES, what), key)
 
 
 def _described(entry: Thing) -> str:

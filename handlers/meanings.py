@@ -10,8 +10,9 @@ from collections.abc import Mapping, Sequence
 
 from anyio import to_thread
 
-from handlers.corpus import Corpora, Corpus, Piece
+from handlers.corpus import Corpora, Corpus
 from handlers.embeddings import Embedder, LocalEmbedder
+from handlers.pieces import Piece
 from scheduler import Settings
 
 

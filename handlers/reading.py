@@ -10,8 +10,8 @@ import hashlib
 import re
 from pathlib import Path
 
-from handlers.corpus import Document, Piece
 from handlers.extras import needing
+from handlers.pieces import Document, Piece
 from handlers.tables import TableError
 
 SUFFIXES = (".md", ".markdown", ".rst", ".txt", ".html", ".htm")

@@ -10,6 +10,7 @@ import pytest
 
 from handlers.graphs import COMPANY, PERSON, SHARES_TAGS, SIMILAR_TO, WORKS_AT, LocalGraph, Neo4jGraph, open_graph
 from scheduler.errors import AIProviderError, AuthError, ConfigError
+from tests.support.bolt_server import BoltServer
 
 
 async def test_nodes_and_edges_are_merged_and_belong_to_their_owner(tmp_path: Path) -> None:
@@ -97,6 +98,40 @@ async def test_a_label_or_a_kind_of_ones_own_is_no_way_into_a_statement() -> Non
 async def test_what_the_driver_raises_is_told_in_the_schedulers_words(raised: Exception, expected: type[Exception]) -> None:
     with pytest.raises(expected):
         await on(Driver(raised)).groups("ada")
+
+
+async def test_the_official_driver_sends_it_all_over_the_wire(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NEO4J_PASSWORD", "secret")
+    async with BoltServer("secret", ("people",), ((["b", "a"],), (["c", "d"],))).running() as server:
+        graph = open_graph(server.url)
+        await graph.put("ada", PERSON, [("a", {"name": "Ann O'Hara \u2603", "age": 300, "known": True})])
+        await graph.link("ada", SIMILAR_TO, [("a", "b", 0.75)])
+        await graph.unlink("ada", SIMILAR_TO)
+        assert await graph.groups("ada") == [["a", "b"], ["c", "d"]]
+        await graph.aclose()
+    statements = [statement.split("(")[0].strip() for statement, _ in server.ran]
+    assert statements == ["UNWIND $rows AS row MERGE", "UNWIND $rows AS row MATCH", "MATCH", "MATCH"]
+    assert server.ran[0][1] == {
+        "owner": "ada",
+        "rows": [{"id": "a", "properties": {"name": "Ann O'Hara \u2603", "age": 300, "known": True}}],
+    }
+    assert server.ran[1][1]["rows"] == [{"source": "a", "target": "b", "score": 0.75}]
+
+
+async def test_a_server_that_refuses_is_told_apart_from_one_that_is_busy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NEO4J_PASSWORD", "wrong")
+    async with BoltServer("secret").running() as server:
+        graph = open_graph(server.url)
+        with pytest.raises(AuthError, match="NEO4J_PASSWORD"):
+            await graph.groups("ada")
+        await graph.aclose()
+    async with BoltServer().running() as server:
+        server.refuse = "Neo.TransientError.General.DatabaseUnavailable"
+        graph = open_graph(server.url)
+        with pytest.raises(AIProviderError, match="Neo4j"):
+            await graph.put("ada", PERSON, [("a", {})])
+        assert server.ran == []
+        await graph.aclose()
 
 
 async def test_a_real_driver_without_a_server_says_so_and_is_worth_another_try() -> None:

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from handlers.clustering import communities, named
-from handlers.corpus import Document, Mention, Piece, Relation
 from handlers.embeddings import LocalEmbedder
 from handlers.extraction import read_answer
+from handlers.pieces import Document, Mention, Piece, Relation
 from handlers.providers import DOCUMENT, Entities, Question, Subject, open_provider
 from handlers.providers.entities import entities_in
 from handlers.reading import PIECE_CHARS, document_id, documents_in, load, pieces
