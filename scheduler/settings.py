@@ -169,7 +169,9 @@ class ApiSettings(_Section):
     model_config = SettingsConfigDict(env_prefix="SCHEDULER_API_")
 
     host: str = Field("127.0.0.1", description="The address that `scheduler serve` listens on; any but loopback needs [tokens.NAME]")
-    port: Annotated[int, Field(ge=0, le=65_535)] = Field(8080, description="Its port; 0 takes any that is free")
+    port: Annotated[int, Field(ge=0, le=65_535)] = Field(
+        8080, description="Its port; 0 takes any that is free, and the default, where it is taken, the next that is"
+    )
     hosts: tuple[str, ...] = Field(
         (), description="Names under which it is reached, beside this machine's own: a request for any other host is refused"
     )

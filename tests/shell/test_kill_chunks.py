@@ -6,6 +6,7 @@ import asyncio
 import random
 import sys
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import anyio
@@ -14,6 +15,7 @@ import pytest
 from scheduler import Registry, Scheduler, Status
 from tests.support.chunking_process import AT_ONCE, ITEMS, SIZE
 from tests.support.engine import in_real_time
+from tests.support.postgres_server import a_schema, a_server, with_schema
 
 pytestmark = pytest.mark.slow
 KILLS = 25
@@ -23,9 +25,19 @@ def lines(effects: Path) -> int:
     return effects.read_bytes().count(b"\n") if effects.exists() else 0
 
 
+@pytest.fixture(params=["sqlite", "postgres"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The URL of an empty store that outlives its workers."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path}/jobs.db"
+        return
+    with a_server() as url:
+        yield with_schema(url, a_schema("chunks"))
+
+
 @in_real_time
-async def test_twenty_five_kills_in_the_midst_of_five_thousand_items(tmp_path: Path) -> None:
-    store, effects = f"sqlite:///{tmp_path}/jobs.db", tmp_path / "effects"
+async def test_twenty_five_kills_in_the_midst_of_five_thousand_items(store: str, tmp_path: Path) -> None:
+    effects = tmp_path / "effects"
     rng = random.Random(5)
     command = [sys.executable, "-m", "tests.support.chunking_process", store, str(effects)]
     async with Scheduler.open({"scheduler": {"store": store}}, Registry(), logs=False) as scheduler:
