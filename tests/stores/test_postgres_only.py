@@ -497,6 +497,49 @@ class TestJournalInTheOrderOfCommits:
         finally:
             await connection.close()
 
+    async def test_who_looks_first_while_a_transaction_is_open_is_not_told_that_there_is_nothing(
+        self, make_store: Callable[[], PostgresStore], store: PostgresStore, postgres: str
+    ) -> None:
+        await put(store, a_draft(), a_draft())
+        connection = await asyncpg.connect(postgres)
+        try:
+            transaction = connection.transaction()
+            await transaction.start()
+            await connection.execute("SELECT pg_current_xact_id()")  # it may be about to write
+            other = make_store()
+            await other.open()
+            try:
+                asked = asyncio.create_task(other.journal_span())
+                assert not (await asyncio.wait([asked], timeout=0.5))[0], "it waits for what may still come"
+                assert await asked == (1, 2), "but not for ever"
+            finally:
+                await other.close()
+            await transaction.rollback()
+        finally:
+            await connection.close()
+
+    async def test_a_later_transaction_that_ends_first_is_no_sign_that_earlier_numbers_are_all_there(
+        self, store: PostgresStore, postgres: str
+    ) -> None:
+        """Whoever began before may draw its number after: then the one that is open is beyond every number that has ended."""
+        first, second = await asyncpg.connect(postgres), await asyncpg.connect(postgres)
+        try:
+            await store.journal_span()
+            one, two = first.transaction(), second.transaction()
+            await one.start()
+            await first.execute("SELECT pg_current_xact_id()")
+            await two.start()
+            await store.enqueue_within(second, [a_draft(job_id="open")], T0)
+            await store.enqueue_within(first, [a_draft(job_id="ended")], T0)
+            await one.commit()
+            for _ in range(5):
+                assert await store.journal(0) == []
+            await two.commit()
+            assert [entry.job_id for entry in await store.journal(0)] == ["open", "ended"]
+        finally:
+            await first.close()
+            await second.close()
+
     async def test_one_that_is_rolled_back_holds_nobody_up(self, store: PostgresStore, postgres: str) -> None:
         connection = await asyncpg.connect(postgres)
         try:

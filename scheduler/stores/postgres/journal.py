@@ -8,6 +8,7 @@ the journal to whoever reads from further back, but not in streams that have pas
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -18,36 +19,50 @@ from scheduler.stores.postgres.session import Session
 PATIENCE_S = 3.0
 #: So many numbers are looked at in one question.
 _LOOK = 20_000
+_AGAIN_S = 0.02
 
-_NUMBERS = (
-    "SELECT ARRAY(SELECT id FROM @schema@.journal WHERE id > $1 ORDER BY id LIMIT $2), "
-    "pg_snapshot_xmin(s)::text::bigint, pg_snapshot_xmax(s)::text::bigint FROM pg_current_snapshot() AS s"
-)
-_LAST = (
-    "SELECT coalesce((SELECT max(id) FROM @schema@.journal), 0), pg_snapshot_xmin(s)::text::bigint, pg_snapshot_xmax(s)::text::bigint "
-    "FROM pg_current_snapshot() AS s"
-)
+_XMIN = "pg_snapshot_xmin(pg_current_snapshot())::text::bigint"
+_NUMBERS = f"SELECT ARRAY(SELECT id FROM @schema@.journal WHERE id > $1 ORDER BY id LIMIT $2), {_XMIN}"
+_LAST = "SELECT coalesce(max(id), 0) FROM @schema@.journal"
+_OPEN_SINCE = f"SELECT {_XMIN}"
+#: Takes a transaction number of its own: all that were given out before are smaller. (A snapshot's ``xmax`` would not do: it is one more
+#: than the last that has *ended*, and whoever began later and is still at work is beyond it.)
+_BARRIER = "SELECT pg_current_xact_id()::text::bigint"
 
 
 class Boundary:
-    """``settled``: every entry up to this number that will ever exist can be seen. Pure but for the monotonic clock it is given."""
+    """``settled``: every entry up to this number that will ever exist can be seen. Pure but for the monotonic clock it is given.
+
+    ``xmin`` is the oldest transaction that is open, a *barrier* a number that all have passed who were open when it was taken.
+    """
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
         self.settled: int | None = None
+        self._first: tuple[int, int, float] | None = None
         self._monotonic = monotonic
-        self._holes: dict[int, tuple[int, float]] = {}
+        self._holes: dict[int, tuple[int | None, float]] = {}
 
-    def begin(self, last: int, xmin: int, xmax: int) -> None:
-        """The first look: whatever was open before it may still fill a hole before ``last``."""
-        if self._is_over(last, xmin, xmax):
+    def begin(self, last: int, barrier: int) -> None:
+        """The first look: whoever is open may still fill a hole before ``last``, the last number that can be seen."""
+        self._first = (last, barrier, self._monotonic())
+
+    def begun(self, xmin: int) -> bool:
+        """Whether nobody is open any more who was at the first look, or he took too long."""
+        assert self._first is not None
+        last, barrier, since = self._first
+        if xmin >= barrier or self._monotonic() - since >= PATIENCE_S:
             self.settled = last
+        return self.settled is not None
 
-    def advance(self, numbers: Sequence[int], xmin: int, xmax: int) -> None:
-        """Move on over ``numbers``, all that can be seen behind ``settled``; holes are remembered by the number behind them."""
+    def advance(self, numbers: Sequence[int], xmin: int) -> bool:
+        """Move on over ``numbers``, all that can be seen behind ``settled``; holes are remembered by the number behind them.
+
+        Whether there are new holes, which want a barrier: ``mark`` them.
+        """
         settled = self.settled or 0
         before, stuck, behind = settled, False, set()
         for number in numbers:
-            if number != before + 1 and not self._is_over(number, xmin, xmax):
+            if number != before + 1 and not self._is_over(number, xmin):
                 behind.add(number)
                 stuck = True
             if not stuck:
@@ -55,11 +70,16 @@ class Boundary:
             before = number
         self._holes = {number: seen for number, seen in self._holes.items() if number in behind}
         self.settled = settled
+        return any(barrier is None for barrier, _ in self._holes.values())
 
-    def _is_over(self, number: int, xmin: int, xmax: int) -> bool:
+    def mark(self, barrier: int) -> None:
+        """A barrier that was taken after the new holes were seen."""
+        self._holes = {number: (known or barrier, since) for number, (known, since) in self._holes.items()}
+
+    def _is_over(self, number: int, xmin: int) -> bool:
         """Whether nothing will fill the hole before ``number`` any more."""
-        first_xmax, since = self._holes.setdefault(number, (xmax, self._monotonic()))
-        return xmin >= first_xmax or self._monotonic() - since >= PATIENCE_S
+        barrier, since = self._holes.setdefault(number, (None, self._monotonic()))
+        return (barrier is not None and xmin >= barrier) or self._monotonic() - since >= PATIENCE_S
 
 
 class Reading:
@@ -80,11 +100,15 @@ class Reading:
         return [(settled + 1 if first is None else first, settled)] * len(askers)
 
     async def _look(self, session: Session) -> int:
-        if self._boundary.settled is None:
-            self._boundary.begin(*(await session.fetch(_LAST))[0])
-        if self._boundary.settled is not None:
-            self._boundary.advance(*(await session.fetch(_NUMBERS, self._boundary.settled, _LOOK))[0])
-        return self._boundary.settled or 0
+        boundary = self._boundary
+        if boundary.settled is None:  # once for each process: nobody can be told where the journal ends before that is known
+            last = await session.value(_LAST)
+            boundary.begin(last, await session.value(_BARRIER))
+            while not boundary.begun(await session.value(_OPEN_SINCE)):  # noqa: ASYNC110 - the server rings no bell
+                await asyncio.sleep(_AGAIN_S)
+        if boundary.advance(*(await session.fetch(_NUMBERS, boundary.settled, _LOOK))[0]):
+            boundary.mark(await session.value(_BARRIER))
+        return boundary.settled or 0
 
 
 _READ = (
