@@ -46,7 +46,8 @@ async def test_twenty_five_kills_in_the_midst_of_five_thousand_items(store: str,
         while True:
             process = await asyncio.create_subprocess_exec(*command, cwd=Path(__file__).parents[2])
             if kills < KILLS:
-                enough = lines(effects) + rng.randint(1, 2 * SIZE * AT_ONCE)
+                # More than one round, so that something was recorded: a job that only takes its workers down is parked after three.
+                enough = lines(effects) + rng.randint(SIZE * AT_ONCE + 1, 2 * SIZE * AT_ONCE)
                 with anyio.fail_after(60.0):
                     while lines(effects) < enough and process.returncode is None:  # noqa: ASYNC110 - another process writes them
                         await anyio.sleep(rng.uniform(0.001, 0.02))
