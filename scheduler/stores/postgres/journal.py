@@ -8,9 +8,10 @@ the journal to whoever reads from further back, but not in streams that have pas
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any
+
+import anyio
 
 from scheduler.journal import Entry, entry_from
 from scheduler.stores.postgres.session import Session
@@ -105,7 +106,7 @@ class Reading:
             last = await session.value(_LAST)
             boundary.begin(last, await session.value(_BARRIER))
             while not boundary.begun(await session.value(_OPEN_SINCE)):  # noqa: ASYNC110 - the server rings no bell
-                await asyncio.sleep(_AGAIN_S)
+                await anyio.sleep(_AGAIN_S)
         if boundary.advance(*(await session.fetch(_NUMBERS, boundary.settled, _LOOK))[0]):
             boundary.mark(await session.value(_BARRIER))
         return boundary.settled or 0
