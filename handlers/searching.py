@@ -58,10 +58,11 @@ class LocalIndex:
     """SQLite's FTS5 with its BM25 ranking, in memory: made anew for each attempt, in about a second for 10,000 pages."""
 
     def __init__(self, pages: Iterable[Page], folder: str = "") -> None:
+        found = [*pages, *_pages_in(folder)]  # before anything is open that would have to be closed
         self._guard = threading.Lock()  # one connection, several chunks at once
         self._db = sqlite3.connect(":memory:", check_same_thread=False)
         self._db.execute('CREATE VIRTUAL TABLE page USING fts5(place UNINDEXED, text, tokenize = "porter unicode61 remove_diacritics 2")')
-        for page in [*pages, *_pages_in(folder)]:
+        for page in found:
             self._db.execute("INSERT INTO page VALUES (?, ?)", (page.place, page.text))
         self._db.commit()
 
