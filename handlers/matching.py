@@ -85,8 +85,8 @@ class _Matching:
 
     async def by_search(self) -> None:
         left = await self._left(SEARCH)
-        index = await self.job.resource(Searches).open(self.payload.pages, map(_page, self.catalogue.entries))
         mentions = await to_thread.run_sync(Mentions, self.catalogue.entries)
+        index = await self.job.resource(Searches).open(self.payload.pages, map(_page, self.catalogue.entries))
 
         async def look(item: Thing) -> Match | None:
             return await _searched(item, index, mentions)
