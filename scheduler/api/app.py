@@ -97,7 +97,7 @@ def _application(settings: ApiSettings, lifespan: Any = None) -> FastAPI:
             allow_origins=list(settings.origins),
             allow_methods=["GET", "POST", "DELETE"],
             allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "Last-Event-ID"],
-            expose_headers=["Location"],
+            expose_headers=["Location", "Retry-After", "Content-Disposition"],
         )
     app.add_middleware(Doors, hosts=settings.hosts, origins=settings.origins)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]

@@ -12,7 +12,7 @@ import pytest
 from handlers.enrichment import provider as default_provider
 from handlers.matching import MATCH, routes
 from handlers.providers import Provider, Question, open_provider
-from handlers.searching import LocalIndex, Page, Searches, SearchIndex
+from handlers.searching import Page, Searches, SearchIndex
 from handlers.tables import content_hash, read_table
 from scheduler import InvalidOutputError, Job, RateLimitError, Status
 from scheduler.calls import UNPACED, JobPool
@@ -203,7 +203,6 @@ async def test_another_search_engine_takes_the_place_of_the_local_index(tmp_path
 
 def test_the_default_provider_is_the_configured_one() -> None:
     assert routes.factories[Provider] is default_provider
-    assert LocalIndex([]).search is not None
 
 
 @pytest.mark.parametrize("items", [[], [{"name": ""}]], ids=["none", "nameless"])

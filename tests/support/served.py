@@ -1,15 +1,10 @@
-"""A real ``scheduler serve`` on a loopback port, and the few questions that tests ask it over HTTP."""
+"""A real ``scheduler serve``, and the few questions that the browser's tests ask it over HTTP."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-import signal
-import socket
-import subprocess
-import sys
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -17,69 +12,21 @@ from pathlib import Path
 from typing import Any
 
 from scheduler import NewJob, Registry, Scheduler
-from tests.shell.cli.command import environment
-
-LIMIT_S = 30.0
-_CONFIG = """
-[scheduler]
-store = "sqlite:///jobs.db"
-drain_grace_s = 0.3
-lease_s = 5.0
-
-[handlers]
-modules = ["tests.support.served_jobs"]
-entry_points = false
-
-[log]
-path = "service.log"
-level = "debug"
-
-[api]
-port = {port}
-"""
+from tests.support.serving import LIMIT_S, Serving
 
 
-class Served:
-    """A service in ``folder``; ``more`` is further TOML. It keeps its port when it is started again."""
+class Served(Serving):
+    """Asks as whoever has ``token``; ``url`` ends with a slash, as pages have it."""
+
+    handlers = "tests.support.served_jobs"
 
     def __init__(self, folder: Path, more: str = "") -> None:
-        self.folder = folder
+        super().__init__(folder, more)
         self.token: str | None = None
-        self._process: subprocess.Popen[bytes] | None = None
-        with socket.create_server(("127.0.0.1", 0)) as server:
-            port = server.getsockname()[1]
-        self.url = f"http://127.0.0.1:{port}/"
-        (folder / "config.toml").write_text(_CONFIG.format(port=port) + more, encoding="utf-8")
 
     def start(self) -> None:
-        """Start it and wait until it answers."""
-        script = "from scheduler.cli import main; main()"
-        with (self.folder / "stderr.txt").open("ab") as errors:
-            self._process = subprocess.Popen(
-                [sys.executable, "-c", script, "serve"], cwd=self.folder, env=environment(), stdout=subprocess.DEVNULL, stderr=errors
-            )
-        until(self._answers, f"the service answers: {self.said()}")
-
-    def _answers(self) -> bool:
-        assert self._process is not None
-        assert self._process.poll() is None, f"the service ended: {self.said()}"
-        try:
-            self.ask("GET", "healthz")
-        except (OSError, urllib.error.URLError):
-            return False
-        return True
-
-    def end(self, number: int = signal.SIGKILL) -> None:
-        """End it, by kill -9 unless told otherwise."""
-        if self._process is not None:
-            if self._process.poll() is None:
-                self._process.send_signal(number)
-            self._process.wait(LIMIT_S)
-            self._process = None
-
-    def said(self) -> str:
-        path = self.folder / "stderr.txt"
-        return path.read_text("utf-8", "replace")[-2_000:] if path.exists() else ""
+        super().start()
+        self.url = self.url.rstrip("/") + "/"
 
     def ask(self, method: str, path: str, body: Any = None) -> Any:
         """A question to the API; what it answered, decoded. Raises ``HTTPError``."""

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from tests.shell.cli.command import environment
 
@@ -19,11 +20,12 @@ drain_grace_s = 0.3
 lease_s = 5.0
 
 [handlers]
-modules = ["tests.support.serving_jobs"]
+modules = ["{handlers}"]
 entry_points = false
 
 [log]
 path = "service.log"
+level = "debug"
 """
 _URL = re.compile(r"^dashboard and API: (http://\S+)$", re.MULTILINE)
 
@@ -31,15 +33,17 @@ _URL = re.compile(r"^dashboard and API: (http://\S+)$", re.MULTILINE)
 class Serving:
     """A service in ``folder``; ``more`` is further TOML. ``url`` stays the same when it is started again."""
 
+    handlers = "tests.support.serving_jobs"
+
     def __init__(self, folder: Path, more: str = "") -> None:
         self.folder = folder
         self.url = ""
         self._process: subprocess.Popen[bytes] | None = None
-        (folder / "config.toml").write_text(_CONFIG + more, encoding="utf-8")
+        (folder / "config.toml").write_text(_CONFIG.format(handlers=self.handlers) + more, encoding="utf-8")
 
     def start(self) -> None:
         """Start it and wait until it answers."""
-        port = self.url.rpartition(":")[2] if self.url else "0"
+        port = str(urlsplit(self.url).port or 0)
         said = self.folder / "stderr.txt"
         command = [sys.executable, "-c", "from scheduler.cli import main; main()", "serve", "--port", port]
         with said.open("wb") as errors:
