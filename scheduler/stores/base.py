@@ -2,7 +2,7 @@
 
 Rules for every store (``tests/stores/contract.py`` checks them all):
 
-* Every verb that needs the time takes ``now``; no store reads a clock.
+* Every verb that needs the time takes ``now``; no store reads a clock, but to date journal entries whose change records no time.
 * A verb takes effect whole or not at all, also when its caller is cancelled.
 * ``enqueue``, ``cancel``, ``retry``, ``discard``, ``pause`` and ``resume`` are durable (synced to disk) when they
   return; claims and outcomes may ride on the next such commit: losing them repeats work, never loses it.
