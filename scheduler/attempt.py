@@ -20,7 +20,7 @@ from anyio import lowlevel
 from scheduler.calls import THREAD_UNPACED, UNPACED, JobPool, ThreadJobPool
 from scheduler.clock import Clock
 from scheduler.context import JobContext, ThreadJobContext, Tools
-from scheduler.decide import decide, describe
+from scheduler.decide import decide, describe, health_of
 from scheduler.errors import InvalidJobError
 from scheduler.events import Events, HandlerUnresponsive, JobStarted
 from scheduler.health import Health
@@ -229,7 +229,7 @@ class Runner:
 
     async def _decided(self, attempt: Attempt, pool: str, outcome: Outcome, now: float) -> Transition:
         """What the end of an attempt that draws on ``pool`` means, seeing how others on it fare."""
-        job = attempt.job._replace(attempts=self._health.attempts(attempt.job))
+        job = attempt.job
         is_last = job.attempts >= (job.max_attempts or attempt.policy.max_attempts)
         is_outage = await self._health.is_outage(
             pool,
@@ -241,8 +241,11 @@ class Runner:
             is_last=is_last,
             in_call=attempt.in_call,
         )
-        is_doubtful = not is_outage and self._health.is_doubtful(pool, job, outcome, now, began_at=attempt.started, in_call=attempt.in_call)
-        return decide(job, outcome, attempt.policy, now, self._rng, is_outage=is_outage, is_doubtful=is_doubtful)
+        if is_outage or health_of(outcome, now, in_call=attempt.in_call) is not False:
+            return decide(job, outcome, attempt.policy, now, self._rng, is_outage=is_outage)
+        job = job._replace(attempts=await self._health.attempts(job))
+        is_doubtful = self._health.is_doubtful(pool, job, began_at=attempt.started)
+        return decide(job, outcome, attempt.policy, now, self._rng, is_doubtful=is_doubtful)
 
     async def disown(self, attempt: Attempt, outcome: Outcome) -> None:
         """End an attempt whose handler ignores its cancellation; the handler keeps its slot."""

@@ -19,9 +19,10 @@ from scheduler.events import Events, PoolOutage
 from scheduler.job import Job, Lease
 from scheduler.outcome import Outcome
 from scheduler.pauses import OUTAGE, pool_scope
-from scheduler.pools.streak import REMEMBERED, Streak
+from scheduler.pools.streak import Streak
 from scheduler.pools.suspects import Suspects
 from scheduler.stores.base import Store
+from scheduler.stores.query import JobQuery
 
 #: A last failure waits at most so many seconds to see how others fare.
 WAIT_S = 10.0
@@ -51,8 +52,6 @@ class Health:
         self._store = store
         self._events = events
         self._pools: dict[str, _Pool] = {}
-        #: Jobs that got an attempt back, and when: whoever claimed one before does not know.
-        self._given_back: dict[str, float] = {}
 
     def began(self, pool: str) -> None:
         """An attempt on ``pool`` starts."""
@@ -63,16 +62,18 @@ class Health:
         seen = self._pools.get(pool)
         return () if seen is None else seen.suspects.avoid
 
-    def attempts(self, job: Job) -> int:
-        """The counted attempts of a claimed job by now."""
-        given_back_at = self._given_back.get(job.job_id)
-        return job.attempts - (given_back_at is not None and (job.started_at or 0.0) <= given_back_at)
+    async def attempts(self, job: Job) -> int:
+        """The counted attempts of a claimed job by now: since it was claimed any worker may have found an outage and given some back."""
+        try:
+            found = await self._store.find(JobQuery(job_ids=(job.job_id,), limit=1))
+        except StoreError:
+            return job.attempts
+        return found[0].attempts if found else job.attempts
 
-    def is_doubtful(self, pool: str, job: Job, outcome: Outcome, now: float, *, began_at: float, in_call: bool) -> bool:
-        """Whether ``outcome`` is the provider's failure, nobody who began later has succeeded yet, and nothing is held against ``job``."""
+    def is_doubtful(self, pool: str, job: Job, *, began_at: float) -> bool:
+        """Of a provider's failure: whether nobody who began later has succeeded yet, and nothing is held against ``job``."""
         seen = self._pools[pool]
-        fails = health_of(outcome, now, in_call=in_call) is False
-        return fails and seen.worked_at < began_at and job.job_id not in seen.suspects.weights
+        return seen.worked_at < began_at and job.job_id not in seen.suspects.weights
 
     async def is_outage(
         self,
@@ -168,11 +169,6 @@ class Health:
         if not leases:
             return 0
         try:
-            given_back = await self._store.refund(leases, now)
+            return await self._store.refund(leases, now)
         except StoreError:
             return 0  # they keep a counted attempt: a nuisance, not a loss
-        for lease in leases:
-            self._given_back[lease.job_id] = now
-        for job_id in list(self._given_back)[:-REMEMBERED]:
-            del self._given_back[job_id]
-        return given_back

@@ -197,6 +197,25 @@ async def test_a_job_that_always_fails_runs_three_times_also_when_it_is_alone(st
 
 
 @in_virtual_time
+async def test_an_attempt_given_back_by_another_worker_meanwhile_is_one_more_to_make(store: str) -> None:
+    """Worker A runs the third attempt; worker B finds that the first had failed in an outage."""
+    routes, leases, given_back = Registry(), [], []
+
+    @routes.handler("ask", pool="main")
+    async def ask(job: JobContext) -> None:
+        leases.append(job._lease)
+        if len(leases) == 3:
+            given_back.append(await at.scheduler.store.refund(leases[:1], at.scheduler.clock.now()))
+        raise Refused(500)
+
+    async with engine(routes, store, pools=POOLS) as at:
+        receipt = await at.scheduler.enqueue("ask")
+        await at.scheduler.run(until_empty=True)
+        job = await at.job(receipt.job_id)
+        assert (job.status, job.attempts, len(leases), given_back) == (Status.FAILED_AI, 3, 4, [1])
+
+
+@in_virtual_time
 async def test_a_job_on_its_last_attempt_that_fails_first_in_an_outage_is_not_failed(store: str) -> None:
     provider = Sick(takes_s=4.0, poison={"unlucky"})
     async with engine(provider.asking(), store, scheduler={"concurrency": 5}, pools=POOLS) as at, at.running():

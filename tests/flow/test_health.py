@@ -140,11 +140,10 @@ async def test_a_store_that_cannot_be_asked_excuses_nothing() -> None:
 async def test_a_provider_is_doubtful_until_somebody_who_began_later_succeeds() -> None:
     pool = Patient()
     pool.begin(2)
-    doubts = partial(pool.health.is_doubtful, "main", a_job(), FAILED, T0, in_call=False)
+    doubts = partial(pool.health.is_doubtful, "main", a_job())
     assert not await pool.end(1, FAILED, 5.0)
     assert doubts(began_at=5.0)
     await pool.end(2, Returned(None), 4.0)
     assert doubts(began_at=5.0)
     await pool.end(3, Returned(None), 6.0)
     assert not doubts(began_at=5.0)
-    assert not pool.health.is_doubtful("main", a_job(), Raised(ValueError()), T0, began_at=9.0, in_call=False), "its own"
