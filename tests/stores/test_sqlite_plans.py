@@ -42,12 +42,12 @@ def _plan(connection: sqlite3.Connection, wanted: claiming.Want, order: str) -> 
     return [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {statement}", values)]
 
 
-@pytest.mark.parametrize("only", ["", " AND owner = ?3"])
+@pytest.mark.parametrize("only", ["", " AND owner = :owner"])
 def test_what_ended_is_counted_without_looking_at_a_job(tmp_path: Path, only: str) -> None:
     schema.prepare(tmp_path / "jobs.db")
     connection = schema.connect(tmp_path / "jobs.db")
     try:
-        values = (300_000_000, 1_700_000_000_000_000, *(("ada",) if only else ()))
+        values = {"bucket": 300_000_000, "since": 1_700_000_000_000_000, "owner": "ada"}
         plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {overview.THROUGHPUT.format(only=only)}", values)]
     finally:
         connection.close()

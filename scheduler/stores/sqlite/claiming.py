@@ -123,10 +123,10 @@ def _take(
 #: What is claimable, whether more is once it is promoted, and whether any of it has an owner: one question, as an idle lane's next
 #: job is what it is asked for most.
 _LOOK = (
-    "SELECT EXISTS (SELECT 1 FROM jobs WHERE ready = 0 AND task_type = ?1 AND run_after_us <= ?2), "
-    "EXISTS (SELECT 1 FROM jobs WHERE ready = 1 AND owner IS NOT NULL AND task_type = ?1), "
-    f"(SELECT CAST(json_group_array({JOB_ARRAY}) AS BLOB) FROM (SELECT * FROM jobs WHERE task_type = ?1 AND ready = 1{{only}} "
-    "ORDER BY {order} LIMIT ?3))"
+    "SELECT EXISTS (SELECT 1 FROM jobs WHERE ready = 0 AND task_type = ? AND run_after_us <= ?), "
+    "EXISTS (SELECT 1 FROM jobs WHERE ready = 1 AND owner IS NOT NULL AND task_type = ?), "
+    f"(SELECT CAST(json_group_array({JOB_ARRAY}) AS BLOB) FROM (SELECT * FROM jobs WHERE task_type = ? AND ready = 1{{only}} "
+    "ORDER BY {order} LIMIT ?))"
 )
 _CLAIMED = (
     "UPDATE jobs SET status = 'processing', attempts = attempts + 1, token = token + 1, worker = ?, "
@@ -144,12 +144,11 @@ def _look(
 def question(want: Want, limit: int, now_us: int, order: str, avoid: tuple[str, ...]) -> tuple[str, tuple[Any, ...]]:
     """The statement that looks, and its values."""
     types = want.target_types
-    only = "" if types is None else f" AND target_type IN ({', '.join(f'?{number}' for number in range(4, 4 + len(types)))})"
-    values: tuple[Any, ...] = (want.task_type, now_us, limit, *(types or ()))
+    only, values = ("", ()) if types is None else (f" AND target_type IN ({', '.join('?' * len(types))})", types)
     if avoid:
         values = (*values, json.dumps(avoid))
-        only += f" AND job_id NOT IN (SELECT value FROM json_each(?{len(values)}))"
-    return _LOOK.format(only=only, order=order), values
+        only += " AND job_id NOT IN (SELECT value FROM json_each(?))"
+    return _LOOK.format(only=only, order=order), (want.task_type, now_us, want.task_type, want.task_type, *values, limit)
 
 
 def _claim_from(row: list[Any], worker: str, now_us: int, probing: tuple[str, ...]) -> Claim:

@@ -85,10 +85,10 @@ def hold(connection: sqlite3.Connection, query: JobQuery, until: float, now: flo
     _change(
         connection,
         jobs,
-        "held_us = ?1, due_us = coalesce(due_us, run_after_us), "
-        "run_after_us = CASE status WHEN 'processing' THEN run_after_us ELSE max(run_after_us, ?1) END, "
-        "ready = CASE WHEN status = 'processing' OR blockers > 0 THEN NULL ELSE max(run_after_us, ?1) <= ?2 END",
-        (us(until), us(now)),
+        "held_us = ?, due_us = coalesce(due_us, run_after_us), "
+        "run_after_us = CASE status WHEN 'processing' THEN run_after_us ELSE max(run_after_us, ?) END, "
+        "ready = CASE WHEN status = 'processing' OR blockers > 0 THEN NULL ELSE max(run_after_us, ?) <= ? END",
+        (us(until), us(until), us(until), us(now)),
     )
     return jobs
 
@@ -99,7 +99,7 @@ def unhold(connection: sqlite3.Connection, query: JobQuery, now: float) -> list[
         connection,
         jobs,
         "held_us = NULL, due_us = NULL, run_after_us = coalesce(due_us, run_after_us), "
-        "ready = CASE WHEN status = 'processing' OR blockers > 0 THEN NULL ELSE coalesce(due_us, run_after_us) <= ?1 END",
+        "ready = CASE WHEN status = 'processing' OR blockers > 0 THEN NULL ELSE coalesce(due_us, run_after_us) <= ? END",
         (us(now),),
     )
     return jobs

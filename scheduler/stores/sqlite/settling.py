@@ -133,9 +133,9 @@ def refund(connection: sqlite3.Connection, leases: Sequence[Lease]) -> int:
 
 def note(connection: sqlite3.Connection, lease: Lease, state_json: str) -> bool:
     changed = connection.execute(
-        "UPDATE jobs SET state_json = ?1, crashes = CASE WHEN ?1 = state_json THEN crashes ELSE 0 END "
-        "WHERE seq = ?2 AND token = ?3 AND status = 'processing'",
-        (state_json, lease.seq, lease.token),
+        "UPDATE jobs SET state_json = :state, crashes = CASE WHEN :state = state_json THEN crashes ELSE 0 END "
+        "WHERE seq = :seq AND token = :token AND status = 'processing'",
+        {"state": state_json, "seq": lease.seq, "token": lease.token},
     )
     return changed.rowcount == 1
 

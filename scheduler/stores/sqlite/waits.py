@@ -42,8 +42,8 @@ def enter(connection: Connection, draft: Draft) -> None:
     if doomed is not None:
         blockers = 0
     connection.execute(
-        "UPDATE jobs SET blockers = ?1, doomed = ?2, ready = CASE WHEN ?1 > 0 THEN NULL ELSE ready END WHERE seq = ?3",
-        (blockers, doomed, seq),
+        "UPDATE jobs SET blockers = :blockers, doomed = :doomed, ready = CASE WHEN :blockers > 0 THEN NULL ELSE ready END WHERE seq = :seq",
+        {"blockers": blockers, "doomed": doomed, "seq": seq},
     )
 
 
@@ -64,10 +64,10 @@ def _stand(connection: Connection, draft: Draft, name: str) -> tuple[bool, bool]
 
 
 def _batch(connection: Connection, owner: str | None, batch: str) -> tuple[bool, bool]:
-    mine = "SELECT 1 FROM jobs WHERE batch = ?1 AND batch IS NOT NULL AND owner IS ?2"
+    mine = "SELECT 1 FROM jobs WHERE batch = :batch AND batch IS NOT NULL AND owner IS :owner"
     row = connection.execute(
         f"SELECT EXISTS ({mine} AND finished_us IS NULL), EXISTS ({mine} AND finished_us IS NOT NULL AND status <> 'completed')",
-        (batch, owner),
+        {"batch": batch, "owner": owner},
     ).fetchone()
     return bool(row[0]), bool(row[1])
 
@@ -98,10 +98,10 @@ def _let_go(connection: Connection, key: str, name: str, failed: bool, now_us: i
     for seq, if_failed in connection.execute("SELECT seq, if_failed FROM waits WHERE awaited = ?", (key,)).fetchall():
         doomed = f"{if_failed} {name}" if failed and if_failed != "run" else None
         rows = connection.execute(
-            "UPDATE jobs SET doomed = coalesce(?1, doomed), blockers = CASE WHEN ?1 IS NULL THEN blockers - 1 ELSE 0 END, "
-            "ready = CASE WHEN ?1 IS NULL AND blockers > 1 THEN NULL ELSE run_after_us <= ?2 END "
-            f"WHERE seq = ?3 AND blockers > 0 AND {UNFINISHED_SQL} RETURNING task_type, blockers",
-            (doomed, now_us, seq),
+            "UPDATE jobs SET doomed = coalesce(:doomed, doomed), blockers = CASE WHEN :doomed IS NULL THEN blockers - 1 ELSE 0 END, "
+            "ready = CASE WHEN :doomed IS NULL AND blockers > 1 THEN NULL ELSE run_after_us <= :now END "
+            f"WHERE seq = :seq AND blockers > 0 AND {UNFINISHED_SQL} RETURNING task_type, blockers",
+            {"doomed": doomed, "now": now_us, "seq": seq},
         ).fetchall()
         lanes += [task_type for task_type, blockers in rows if blockers == 0]
     connection.execute("DELETE FROM waits WHERE awaited = ?", (key,))
