@@ -17,7 +17,7 @@ from scheduler.job import Status, Transition
 from scheduler.stores.base import Claim, Settlement, Want
 from scheduler.stores.postgres import PostgresStore
 from scheduler.stores.postgres.claiming import Claiming
-from scheduler.stores.postgres.overview import THROUGHPUT
+from scheduler.stores.postgres.overview import AHEAD, THROUGHPUT
 from scheduler.stores.postgres.people import BY_INDEX, PRUNE
 from scheduler.stores.postgres.session import Session
 from scheduler.stores.postgres.settling import lapsed, settle
@@ -215,6 +215,19 @@ async def test_what_ended_is_counted_without_looking_at_a_job(session: Session, 
     ]
 
     assert scans[0]["Actual Rows"] == ROWS // 2
+    await session.script("ROLLBACK")
+
+
+@pytest.mark.parametrize("knowledge", KNOWLEDGE)
+async def test_who_stands_before_a_job_is_counted_in_the_order_of_the_line_and_only_so_far(session: Session, knowledge: str) -> None:
+    await fill(session, knowledge)
+    await session.script(f"BEGIN; {BY_INDEX}; PREPARE before(text, bigint, bigint, bigint, bigint) AS {AHEAD}")
+    explained = f"EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE before('lane', 3, {ROWS}, 1800000000000000, 50)"
+    (plan,) = json.loads(await session.connection.fetchval(explained))
+    scans = [node for node in nodes(plan["Plan"]) if "Scan" in node["Node Type"] and node["Node Type"] != "Subquery Scan"]
+    assert [node["Index Name"] for node in scans] == ["jobs_ready", "jobs_ready", "jobs_due"]
+    assert scans[0]["Actual Rows"] == 50, "of the 17,143 of a higher priority"
+    assert sum(node["Actual Rows"] for node in scans[1:]) == 0, "enough were found"
     await session.script("ROLLBACK")
 
 

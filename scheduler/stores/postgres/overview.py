@@ -19,11 +19,13 @@ THROUGHPUT = (
     + " UNION ALL ".join(_ENDED.format(kind=kind) + "{only}" for kind in ("IN", "NOT IN"))
     + ") AS ended GROUP BY 1, 2"
 )
-#: Those of a higher priority, those before it of its own, and those that fell due and are not made claimable yet.
-_AHEAD = (
+#: Those of a higher priority, those before it of its own, and those that fell due and are not made claimable yet. In the order of the
+#: line, lest they be looked for among all that ended before.
+AHEAD = (
     "SELECT count(*) FROM (("
     "SELECT 1 FROM @schema@.jobs WHERE ready = 1 AND task_type = $1 AND priority > $2 LIMIT $5) "
-    "UNION ALL (SELECT 1 FROM @schema@.jobs WHERE ready = 1 AND task_type = $1 AND priority = $2 AND seq < $3 LIMIT $5) "
+    "UNION ALL (SELECT 1 FROM @schema@.jobs WHERE ready = 1 AND task_type = $1 AND priority = $2 AND seq < $3 "
+    "ORDER BY priority DESC, coalesce(owner, ''), seq LIMIT $5) "
     "UNION ALL (SELECT 1 FROM @schema@.jobs WHERE ready = 0 AND task_type = $1 AND run_after_us <= $4 "
     "AND (priority > $2 OR (priority = $2 AND seq < $3)) LIMIT $5) LIMIT $5) AS first"
 )
@@ -48,6 +50,6 @@ async def ahead(session: Session, wishes: Sequence[tuple[Job, float, int]]) -> l
     counts: list[int] = []
     async with session.transaction(synced=False, also=BY_INDEX):
         for job, now, limit in wishes:
-            rows = await session.fetch(_AHEAD, job.task_type, job.priority, job.seq, session.times.us(now), limit)
+            rows = await session.fetch(AHEAD, job.task_type, job.priority, job.seq, session.times.us(now), limit)
             counts.append(int(rows[0][0]))
     return counts

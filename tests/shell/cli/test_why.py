@@ -8,6 +8,7 @@ import pytest
 
 from tests.shell.cli.command import call, on_terminal
 from tests.shell.cli.test_jobs import enqueued, ids
+from tests.support.postgres_server import a_schema, a_server, with_schema
 
 
 def test_why_says_what_to_do_when_nobody_works() -> None:
@@ -32,6 +33,22 @@ def test_why_lists_several_causes_with_their_times() -> None:
     assert [cause["kind"] for cause in causes] == ["no_worker", "lane_paused", "behind"]
     assert causes[1]["until"].endswith("Z")
     assert causes[2]["ahead"] == 1
+
+
+def test_why_and_watch_tell_the_same_of_a_store_on_postgresql() -> None:
+    with a_server() as server:
+        store = ("--store", with_schema(server, a_schema("why")))
+        enqueued("good", *store)
+        job_id = enqueued("good", *store)
+        call("pause", "good", "--for", "2h", *store)
+        causes = call("why", job_id, "--json", *store).json["causes"]
+        assert [cause["kind"] for cause in causes] == ["no_worker", "lane_paused", "behind"]
+        assert causes[2]["ahead"] == 1
+        picture = call("watch", "--json", *store).json
+        assert picture["stats"]["by_status"] == {"pending": 2}
+        call("resume", "good", *store)
+        call("run", "--until-empty", *store)
+        assert "completed at" in call("why", job_id, *store).out
 
 
 def test_why_tells_how_a_job_ended_without_obeying_what_it_says() -> None:
