@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from random import Random
 from typing import Any, Literal
 
@@ -222,7 +221,7 @@ class Runner:
         except Exception as error:  # the handler's error has attributes that raise: say so, in its place
             transition = decide(attempt.job, Raised(error), attempt.policy, now, self._rng)
         if attempt.follow_ups and transition.status is Status.COMPLETED:
-            transition = replace(transition, follow_ups=tuple(attempt.follow_ups))
+            transition = transition._replace(follow_ups=tuple(attempt.follow_ups))
         duration_s = self._clock.monotonic() - attempt.started
         await self._settler.put(Ended(attempt.job, attempt.claim.lease, transition, duration_s, attempt.waited_s))
         attempt.handed_over = True
@@ -280,10 +279,11 @@ class Runner:
         context_type = JobContext if route.is_async else ThreadJobContext
         context = context_type(job, attempt.claim.lease, pool, attempt, self._tools)
         arguments = (context, payload) if route.takes_payload else (context,)
+        loop = asyncio.get_running_loop()  # asked once: each time it is asked costs a call to the system, up to Python 3.11
         if attempt.limit_s is not None:
-            attempt.deadline = anyio.current_time() + attempt.limit_s
+            attempt.deadline = loop.time() + attempt.limit_s
         thread = None if route.is_async else HandlerThread(route.function, arguments)
-        task = asyncio.current_task()
+        task = asyncio.current_task(loop)
         self.current[task] = attempt
         outcome: Outcome
         try:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -81,7 +80,7 @@ def decide(
         return _outage(job, outcome, policy, now)
     transition = _DECISIONS[type(outcome)](job, outcome, policy, now, rng)
     if is_doubtful and transition.run_after is not None and job.attempts == _allowed(job, policy) - 1 > 0:
-        return replace(transition, run_after=transition.run_after + rng.uniform(*LAST_ATTEMPT_AFTER_S))
+        return transition._replace(run_after=transition.run_after + rng.uniform(*LAST_ATTEMPT_AFTER_S))
     return transition
 
 

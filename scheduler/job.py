@@ -274,8 +274,7 @@ class Ledger(NamedTuple):
         return counters
 
 
-@dataclass(frozen=True, slots=True)
-class Lease:
+class Lease(NamedTuple):
     """The exclusive right to one attempt: valid while the job is ``processing`` under ``token``.
 
     ``probing`` names the pause scopes that this attempt is the probe of.
@@ -287,8 +286,7 @@ class Lease:
     probing: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Transition:
+class Transition(NamedTuple):
     """What an attempt's end changes, as decided; a store applies it in one guarded write.
 
     ``follow_ups`` are jobs that come to exist in the same write, if it applies.

@@ -8,7 +8,7 @@ took effect, so each recorded outcome has exactly one.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import anyio
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
@@ -41,8 +41,7 @@ _RETRY_FROM_S, _RETRY_TO_S = 0.05, 2.0
 _NEWS_S = 1.0
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
+class Ended(NamedTuple):
     """An attempt's end, decided but not recorded."""
 
     job: Job

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 from scheduler.job import Draft, Item, Job, Lease, Ledger, Oks, Receipt, Status, Transition
 from scheduler.journal import Entry
@@ -48,8 +48,7 @@ class Want:
     avoid: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(NamedTuple):
     """A job now ``processing``, with the lease for this attempt."""
 
     job: Job
@@ -72,8 +71,7 @@ class Lanes:
     next_due: float | None
 
 
-@dataclass(frozen=True, slots=True)
-class Settlement:
+class Settlement(NamedTuple):
     """One guarded write: ``transition``, if ``lease`` still holds."""
 
     lease: Lease

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from scheduler.errors import StoreError
@@ -55,7 +53,7 @@ class WhatAnEndWrites:
 
     async def test_waiting_since_is_what_the_transition_says(self, store: Store) -> None:
         claimed = await started(store, a_draft())
-        await settle(store, claimed.lease, replace(HANDED_BACK, waiting_since=T0 - 50))
+        await settle(store, claimed.lease, HANDED_BACK._replace(waiting_since=T0 - 50))
         again = await claim_one(store)
         assert again.job.waiting_since == T0 - 50
         await settle(store, again.lease, Transition(Status.RETRY_AI, "timeout", "slow", run_after=T0))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any, ClassVar
 
 import pytest
@@ -230,7 +229,7 @@ class Refunding:
         "end",
         [
             AGAIN,
-            replace(AGAIN, run_after=T0 + 100),
+            AGAIN._replace(run_after=T0 + 100),
             Transition(Status.PENDING, "interrupted"),
             Transition(Status.RATE_LIMITED, "overloaded", waiting_since=T0),
         ],

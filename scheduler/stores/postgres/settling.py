@@ -92,7 +92,8 @@ async def _write(session: Session, ends: Ends) -> tuple[list[bool], tuple[str, .
         first.setdefault((one.lease.seq, one.lease.token), place)
     chosen = [place for _, place in sorted(first.items())]  # by seq, as all writers lock them
     columns = zip(*(_values(session.times, *ends[place]) for place in chosen), strict=True)
-    rows = await session.fetch(_SETTLE, *map(list, columns), True)
+    # Of the columns most say nothing of any of them, and each element costs both sides.
+    rows = await session.fetch(_SETTLE, *(None if column.count(None) == len(column) else column for column in columns), True)
     applied = {chosen[row[0] - 1] for row in rows if row[0] > 0}
     freed = [lane for row in rows if row[0] == 0 for lane in row[1]]
     return [place in applied for place in range(len(ends))], tuple(freed)
