@@ -113,9 +113,10 @@ async def crowds(server: Server, options: argparse.Namespace) -> None:
 
 async def bloats(server: Server, options: argparse.Namespace) -> None:
     left = await bloat.waves(server, options.million, 10, options.concurrency)
-    rows = [["after", "rows", "dead rows", "table, MB", "indexes, MB", "autovacuums so far"]]
+    rows = [["after", "rows", "dead rows", "table, MB", "indexes, MB", "autovacuums so far", "journal: dead rows", "MB"]]
     for one in left:
-        rows.append([one.when, f"{one.rows:,}", f"{one.dead:,}", f"{one.table_mb:,.0f}", f"{one.indexes_mb:,.0f}", str(one.vacuums)])
+        sizes = [f"{one.table_mb:,.0f}", f"{one.indexes_mb:,.0f}", str(one.vacuums), f"{one.journal_dead:,}", f"{one.journal_mb:,.0f}"]
+        rows.append([one.when, f"{one.rows:,}", f"{one.dead:,}", *sizes])
     harness.table(rows)
 
 
