@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 
+from handlers.files import opened
 from handlers.pieces import Document, Mention, Piece, Relation
 
 _SCHEMA = """
@@ -46,10 +47,7 @@ class Corpus:
 
     def __init__(self, path: str | Path) -> None:
         self._guard = threading.Lock()
-        self._db = sqlite3.connect(path, check_same_thread=False, timeout=30.0, isolation_level=None)
-        self._db.execute("PRAGMA journal_mode = WAL")
-        self._db.execute("PRAGMA foreign_keys = ON")
-        self._db.executescript(_SCHEMA)
+        self._db = opened(path, _SCHEMA, isolation_level=None)
 
     def close(self) -> None:
         with self._guard:

@@ -7,7 +7,6 @@ official driver. Everything carries its owner, and nobody sees another's. Writes
 from __future__ import annotations
 
 import os
-import sqlite3
 import threading
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
@@ -15,6 +14,7 @@ from typing import Any, Protocol
 from anyio import to_thread
 
 from handlers.extras import needing
+from handlers.files import opened
 from scheduler.errors import AIProviderError, AuthError, ConfigError
 from scheduler.values import encode_json
 
@@ -22,6 +22,15 @@ PERSON, COMPANY = "Person", "Company"
 WORKS_AT, SIMILAR_TO, SHARES_TAGS = "WORKS_AT", "SIMILAR_TO", "SHARES_TAGS"
 #: What a query may be put together from: names of labels and types cannot be parameters.
 _LABELS, _KINDS = frozenset({PERSON, COMPANY}), frozenset({WORKS_AT, SIMILAR_TO, SHARES_TAGS})
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS node (
+    owner TEXT, label TEXT, id TEXT, properties TEXT NOT NULL, PRIMARY KEY (owner, id)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS edge (
+    owner TEXT, kind TEXT, source TEXT, target TEXT, score REAL NOT NULL, PRIMARY KEY (owner, kind, source, target)
+) WITHOUT ROWID;
+"""
 
 #: ``(id, properties)`` and ``(from, to, score)``.
 Node = tuple[str, Mapping[str, Any]]
@@ -64,18 +73,7 @@ class LocalGraph:
 
     def __init__(self, path: str) -> None:
         self._guard = threading.Lock()
-        self._db = sqlite3.connect(path, check_same_thread=False, timeout=30.0)
-        self._db.execute("PRAGMA journal_mode = WAL")
-        self._db.executescript(
-            """
-            CREATE TABLE IF NOT EXISTS node (
-                owner TEXT, label TEXT, id TEXT, properties TEXT NOT NULL, PRIMARY KEY (owner, id)
-            ) WITHOUT ROWID;
-            CREATE TABLE IF NOT EXISTS edge (
-                owner TEXT, kind TEXT, source TEXT, target TEXT, score REAL NOT NULL, PRIMARY KEY (owner, kind, source, target)
-            ) WITHOUT ROWID;
-            """
-        )
+        self._db = opened(path, _SCHEMA)
 
     async def put(self, owner: str, label: str, nodes: Sequence[Node]) -> None:
         rows = [(owner, label, key, _json(properties)) for key, properties in nodes]

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sqlite3
 import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from handlers.files import opened
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS record (
@@ -37,9 +38,7 @@ class Records:
 
     def __init__(self, path: str | Path) -> None:
         self._guard = threading.Lock()
-        self._db = sqlite3.connect(path, check_same_thread=False, timeout=30.0)
-        self._db.execute("PRAGMA journal_mode = WAL")
-        self._db.executescript(_SCHEMA)
+        self._db = opened(path, _SCHEMA)
 
     def close(self) -> None:
         with self._guard:
