@@ -18,7 +18,8 @@ from tests.support.engine import in_real_time
 from tests.support.postgres_server import a_schema, a_server, with_schema
 
 pytestmark = pytest.mark.slow
-KILLS = 25
+#: On PostgreSQL fewer: what it is about, leases and guarded writes there, has campaigns of its own.
+KILLS = {"sqlite": 25, "postgres": 8}
 
 
 def lines(effects: Path) -> int:
@@ -36,7 +37,8 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
 
 
 @in_real_time
-async def test_twenty_five_kills_in_the_midst_of_five_thousand_items(store: str, tmp_path: Path) -> None:
+async def test_many_kills_in_the_midst_of_five_thousand_items(store: str, tmp_path: Path) -> None:
+    wanted = KILLS["sqlite" if store.startswith("sqlite") else "postgres"]
     effects = tmp_path / "effects"
     rng = random.Random(5)
     command = [sys.executable, "-m", "tests.support.chunking_process", store, str(effects)]
@@ -45,7 +47,7 @@ async def test_twenty_five_kills_in_the_midst_of_five_thousand_items(store: str,
         kills = 0
         while True:
             process = await asyncio.create_subprocess_exec(*command, cwd=Path(__file__).parents[2])
-            if kills < KILLS:
+            if kills < wanted:
                 # More than one round, so that something was recorded: a job that only takes its workers down is parked after three.
                 enough = lines(effects) + rng.randint(SIZE * AT_ONCE + 1, 2 * SIZE * AT_ONCE)
                 with anyio.fail_after(60.0):
@@ -68,4 +70,4 @@ async def test_twenty_five_kills_in_the_midst_of_five_thousand_items(store: str,
     assert [(item.position, item.ok, item.value) for item in items] == [(n, True, 2 * n) for n in range(ITEMS)]
     done = Counter(map(int, effects.read_text().split()))
     assert set(done) == set(range(ITEMS))
-    assert done.total() - ITEMS <= KILLS * SIZE * AT_ONCE, "nothing is repeated beyond the chunks in flight"
+    assert done.total() - ITEMS <= wanted * SIZE * AT_ONCE, "nothing is repeated beyond the chunks in flight"
