@@ -8,9 +8,9 @@ from tests.simulation.simulate import simulate
 from tests.support.checker import Evidence
 
 
-@pytest.mark.parametrize("first", range(0, 36, 6))
+@pytest.mark.parametrize("first", range(0, 18, 3))
 def test_no_rule_is_broken_on_any_of_these_days_and_everything_ends(first: int) -> None:
-    for seed in range(first, first + 6):
+    for seed in range(first, first + 3):
         violations, evidence = simulate(seed)
         assert violations == [], f"seed {seed}"
         assert len(evidence.jobs) > 60

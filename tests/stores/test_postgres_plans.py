@@ -25,7 +25,7 @@ from tests.stores.acts import want
 from tests.support.jobs import T0
 from tests.support.postgres_server import a_schema, with_schema
 
-ROWS = 100_000
+ROWS = 40_000
 _FILL = """
 INSERT INTO @schema@.jobs (job_id, task_type, target_type, target_id, payload_json, status, priority, run_after_us, created_us,
     finished_us, ready)
@@ -226,7 +226,7 @@ async def test_who_stands_before_a_job_is_counted_in_the_order_of_the_line_and_o
     (plan,) = json.loads(await session.connection.fetchval(explained))
     scans = [node for node in nodes(plan["Plan"]) if "Scan" in node["Node Type"] and node["Node Type"] != "Subquery Scan"]
     assert [node["Index Name"] for node in scans] == ["jobs_ready", "jobs_ready", "jobs_due"]
-    assert scans[0]["Actual Rows"] == 50, "of the 17,143 of a higher priority"
+    assert scans[0]["Actual Rows"] == 50, "of thousands of a higher priority"
     assert sum(node["Actual Rows"] for node in scans[1:]) == 0, "enough were found"
     await session.script("ROLLBACK")
 
