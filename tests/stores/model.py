@@ -157,7 +157,8 @@ class Model:
         job = self.job(lease.job_id)
         holds = job is not None and job.status is Status.PROCESSING and job.token == lease.token
         if holds and job is not None:
-            self.put(job._replace(state_json=state_json))
+            crashes = job.crashes if state_json == job.state_json else 0  # a job that gets on is none that only crashes
+            self.put(job._replace(state_json=state_json, crashes=crashes))
         return holds
 
     def cancel(self, job_ids: set[str], now: float) -> list[Job]:
