@@ -231,5 +231,22 @@ async def test_who_stands_before_a_job_is_counted_in_the_order_of_the_line_and_o
     await session.script("ROLLBACK")
 
 
+async def test_the_journals_plan_suits_many_jobs_also_when_it_was_made_for_one(session: Session) -> None:
+    """A session keeps the plan of the trigger's first call; here the trigger says which it would be, and writes nothing."""
+    await fill(session, "analyzed")
+    schema = session.database.address.quoted
+    source = await session.value("SELECT pg_get_functiondef(($1 || '.journal_changed')::regproc)", schema)
+    begin, end = source.index("INSERT INTO"), source.index("RETURN NULL")
+    told = f"FOR line IN EXPLAIN {source[begin:end].rstrip().rstrip(';')} LOOP RAISE NOTICE '%', line; END LOOP;\n    "
+    await session.connection.execute((source[:begin] + told + source[end:]).replace("DECLARE", "DECLARE line text;"))
+    plan: list[str] = []
+    session.connection.add_log_listener(lambda connection, notice: plan.append(notice.message))
+    claims = await Claiming().claim(session, [([want("lane", 1)], "ada", T0)])
+    assert len(claims[0].claims) == 1
+    assert "Insert on journal" in "".join(plan)
+    assert any("Hash Join" in line for line in plan), plan
+    assert not any("Nested Loop" in line for line in plan)
+
+
 def _done(claim: Claim) -> Settlement:
     return Settlement(claim.lease, Transition(Status.COMPLETED))
